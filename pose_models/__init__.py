@@ -1,0 +1,1 @@
+"""Pose networks and their training; the only package that knows torch."""
