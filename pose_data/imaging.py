@@ -59,11 +59,13 @@ _JPEG_BITS = frozenset([8])
 class Picture:
     """Decoded pixels, (H, W, 3) uint8 RGB, and the codes of the notes about them.
 
-    ``pixels`` may lie in the buffer given to :func:`decode_picture` and then live until its next use.
+    Both may lie in the buffer given to :func:`decode_picture` and then live until its next use.
     """
 
     pixels: Pixels
     notes: tuple[str, ...]
+    padded: Pixels | None = None
+    """The same pixels with an unused fourth channel, (H, W, 4): OpenCV warps four channels twice as fast as three."""
 
 
 # ----------------------------------------------------------------------------------- decoding
@@ -89,7 +91,7 @@ def decode_picture(
             only the turned size does. Where both fit (square pictures, half turns, mirrored ones)
             'auto' ignores it: COCO's annotations are made on the stored pixels.
         max_pixels: Larger pictures are refused from the header.
-        buffer: Memory for a JPEG's pixels. A bytearray grows when needed, unless pixels of an earlier
+        buffer: Memory for a JPEG's pixels, four bytes each. A bytearray grows when needed, unless pixels of an earlier
             call are still in use; then, and where an array is too small, fresh memory is taken.
 
     Raises:
@@ -99,14 +101,17 @@ def decode_picture(
         header = probe_picture(data)
         _refuse(header, max_pixels)
         turn, notes = _decide_turn(header, expected_wh, exif)
-        pixels = _decode_jpeg_pixels(data, header, buffer) if header.kind == "JPEG" else _decode_other(data, header)
+        padded = _decode_jpeg_padded(data, header, buffer) if header.kind == "JPEG" else None
+        pixels = _decode_other(data, header) if padded is None else padded[:, :, :3]
     except PictureProblem as problem:
         raise PictureProblem(problem.code, problem.detail, file_name) from None
     if header.mode != "rgb" or header.bits != 8:
         notes = ("img-converted", *notes)
     if kind_of_name(file_name) not in ("", header.kind):
         notes = ("img-wrong-extension", *notes)
-    return Picture(pixels=_turned(pixels, header.orientation) if turn else pixels, notes=notes)
+    if turn:
+        return Picture(pixels=_turned(pixels, header.orientation), notes=notes)
+    return Picture(pixels=pixels, notes=notes, padded=padded)
 
 
 def _refuse(header: PictureHeader, max_pixels: int) -> None:
@@ -144,11 +149,11 @@ def _mismatch(stored: tuple[int, int], expected: tuple[int, int]) -> str:
     return f"the file has {stored[0]} x {stored[1]} pixels, the annotations say {expected[0]} x {expected[1]}"
 
 
-def _decode_jpeg_pixels(data: bytes, header: PictureHeader, buffer: bytearray | Pixels | None) -> Pixels:
-    size = header.width_px * header.height_px * 3
+def _decode_jpeg_padded(data: bytes, header: PictureHeader, buffer: bytearray | Pixels | None) -> Pixels:
+    size = header.width_px * header.height_px * 4
     try:
         # strict: every warning of libjpeg is an error, or half a person becomes grey.
-        pixels: Pixels = simplejpeg.decode_jpeg(data, "RGB", buffer=_fitting(buffer, size), strict=True)
+        pixels: Pixels = simplejpeg.decode_jpeg(data, "RGBX", buffer=_fitting(buffer, size), strict=True)
     except ValueError as error:
         raise PictureProblem("img-truncated", f"JPEG decoder: {error}") from None
     _check_shape(pixels, header)
@@ -252,21 +257,24 @@ def warp_crop(pixels: Pixels, transform_image_to_crop: NDArray[np.float64], out:
     """Write the bilinear affine warp of a picture into ``out``, without a copy.
 
     Args:
-        pixels: (H, W, 3) uint8.
+        pixels: (H, W, 3) uint8, or (H, W, 4) with an unused fourth channel (same result, twice as fast).
         transform_image_to_crop: (2, 3) float64, image frame to crop frame.
         out: (h, w, 3) uint8; pixels must be contiguous within a row (rows and windows of a larger array are).
         border: Grey level outside the picture.
     """
     height, width = out.shape[:2]
+    padded = pixels.shape[2] == 4
     done = cv2.warpAffine(
         pixels,
         transform_image_to_crop,
         (width, height),
-        dst=out,
+        dst=None if padded else out,
         flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT,
-        borderValue=(border, border, border),
+        borderValue=(border, border, border, border),
     )
+    if padded:
+        done = cv2.cvtColor(done, cv2.COLOR_RGBA2RGB, dst=out)
     if done is not out:
         out[...] = done
 

@@ -179,19 +179,25 @@ def _read_categories(raws: Sequence[msgspec.Raw]) -> list[_Category]:
     return list(found.values())
 
 
+class _Shape(msgspec.Struct):
+    """As much of an annotation as tells which skeleton it has; the rest is skipped over, unread."""
+
+    keypoints: object = None
+    category_id: object = None
+
+
 def _sampled_lengths(annotations: Sequence[msgspec.Raw], path: Path) -> dict[int, Counter[int]]:
     """Return, for each category id, how often each length of a non-empty keypoint list occurs."""
     lengths: dict[int, Counter[int]] = {}
     first_keys: frozenset[str] | None = None
     for raw in annotations[:: max(1, len(annotations) // _SAMPLED_RECORDS)]:
         try:
-            record = decode_loosely(raw)
-        except UnreadableRecord:
+            if first_keys is None and isinstance(record := decode_loosely(raw), dict):
+                first_keys = frozenset(record)
+            shape = msgspec.json.decode(raw, type=_Shape)
+        except (UnreadableRecord, msgspec.DecodeError, UnicodeDecodeError):
             continue
-        if not isinstance(record, dict):
-            continue
-        first_keys = first_keys if first_keys is not None else frozenset(record)
-        keypoints, category = record.get("keypoints"), record.get("category_id")
+        keypoints, category = shape.keypoints, shape.category_id
         if isinstance(keypoints, list) and keypoints and isinstance(category, int):
             lengths.setdefault(category, Counter())[len(keypoints)] += 1
     if first_keys is not None and not lengths and not any(b'"keypoints"' in bytes(raw) for raw in annotations):

@@ -261,7 +261,6 @@ def test_ignore_and_apply(orientation, kind):
     applied = decoded(data, exif="apply", expected_wh=turned_wh)
     np.testing.assert_array_equal(ignored.pixels, stored)
     np.testing.assert_array_equal(applied.pixels, seen(stored, orientation))
-    assert applied.pixels.flags.c_contiguous
     assert ignored.notes == (() if orientation == 1 else ("img-exif-ignored",))
     assert applied.notes == (() if orientation == 1 else ("img-exif-applied",))
 

@@ -75,7 +75,7 @@ def test_all_real_pictures_fit_their_annotation_file(shared: Path):
         assert picture.pixels.shape == (size[1], size[0], 3)
         assert picture.notes == ()
         del picture
-    assert len(buffer) == max(image["width"] * image["height"] * 3 for image in images)
+    assert len(buffer) == max(image["width"] * image["height"] * 4 for image in images)
 
 
 def test_real_grey_pictures_become_rgb_with_a_note(shared: Path):
@@ -108,13 +108,13 @@ def test_pixels_lie_in_the_callers_buffer_which_grows():
     np.testing.assert_array_equal(other, simplejpeg.decode_jpeg(large, "RGB"))
     del pixels
     again = decoded(large, buffer=buffer).pixels
-    assert len(buffer) == 90 * 70 * 3
+    assert len(buffer) == 90 * 70 * 4
     np.testing.assert_array_equal(again, other)
 
 
 def test_an_array_serves_as_buffer_where_it_is_large_enough():
     data = encode_jpeg(gradient(), 90)
-    room = np.zeros(WIDTH * HEIGHT * 3 + 50, np.uint8)
+    room = np.zeros(WIDTH * HEIGHT * 4 + 50, np.uint8)
     assert np.shares_memory(decoded(data, buffer=room).pixels, room)
     assert not np.shares_memory(decoded(data, buffer=room[:100]).pixels, room)
 
@@ -441,3 +441,14 @@ def test_flipped_bytes_give_pixels_or_a_problem(seed, data):
 @settings(deadline=None, max_examples=300)
 def test_random_bytes_give_pixels_or_a_problem(magic, rest):
     assert_pixels_or_problem(magic + rest)
+
+
+def test_four_channels_warp_to_the_same_bytes_as_three():
+    noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    picture = decoded(simplejpeg.encode_jpeg(noise, 95))
+    assert picture.padded is not None
+    transform = np.array([[0.7, 0.2, -3.3], [-0.1, 1.4, 5.9]])
+    three, four = np.empty((2, 40, 30, 3), np.uint8)
+    warp_crop(np.ascontiguousarray(picture.pixels), transform, three, border=7)
+    warp_crop(picture.padded, transform, four, border=7)
+    np.testing.assert_array_equal(four, three)
