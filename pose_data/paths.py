@@ -6,6 +6,8 @@ folder, name a device or a remote address, or reach outside through a symbolic l
 
 import os
 import re
+import stat
+from functools import lru_cache
 from pathlib import Path
 
 from pose_data.errors import InputError
@@ -66,13 +68,31 @@ def resolve_inside(root: Path, file_name: str, *, allow_outside: bool) -> Path:
     if reason is not None and (not allow_outside or "\0" in file_name):
         raise _outside(root, file_name, reason)
     try:
-        real_root = os.path.realpath(root)
-        real = Path(os.path.realpath(root / file_name))
+        real = _real_path(root, file_name)
+        outside = not allow_outside and not real.is_relative_to(_real_folder(os.fspath(root), ""))
     except (OSError, ValueError) as error:
         raise _outside(root, file_name, f"it cannot be resolved ({type(error).__name__})") from error
-    if not allow_outside and not real.is_relative_to(real_root):
+    if outside:
         raise _outside(root, file_name, "a symbolic link leads outside the folder")
     return real
+
+
+def _real_path(root: Path, file_name: str) -> Path:
+    """Return the path with all links followed; folders are resolved once, for thousands of pictures lie in each."""
+    folder, _, name = file_name.rpartition("/")
+    if name in ("", ".", "..") or ".." in folder or file_name.startswith("/"):
+        return Path(os.path.realpath(root / file_name))
+    path = os.path.join(_real_folder(os.fspath(root), folder), name)  # noqa: PTH118 - once a picture, and four times faster
+    try:
+        is_link = stat.S_ISLNK(os.lstat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        is_link = False
+    return Path(os.path.realpath(path)) if is_link else Path(path)
+
+
+@lru_cache(maxsize=256)
+def _real_folder(root: str, folder: str) -> str:
+    return os.path.realpath(os.path.join(root, folder))  # noqa: PTH118 - realpath has no equal in pathlib for text
 
 
 def _outside(root: Path, file_name: str, reason: str) -> InputError:

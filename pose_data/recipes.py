@@ -106,11 +106,9 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, options: Mapping[str, Any]) -> Self:
-        """Return the recipe that :meth:`as_dict` described. Raises UsageError for a value out of range."""
-        values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in options.items()
-        }
-        return cls(**values)
+        """Return the recipe that :meth:`as_dict` described. Raises UsageError for a value of wrong type or range."""
+        defaults = {field.name: field.default for field in fields(cls)}
+        return cls(**{key: _plain_value(value, defaults.get(key)) for key, value in options.items()})
 
     def as_dict(self) -> dict[str, Any]:
         """Return the options as JSON-ready values, in the order of the fields."""
@@ -151,14 +149,34 @@ _RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
 )
 
 
+def _plain_value(value: Any, default: Any) -> Any:
+    """Return lists as tuples and whole numbers as floats where those belong: 2 and 2.0 are one option."""
+    if isinstance(value, list):
+        return tuple(value)
+    return float(value) if isinstance(default, float) and type(value) is int else value
+
+
+def _has_type(value: Any, default: Any) -> bool:
+    if isinstance(default, float):
+        return type(value) in (int, float)
+    if isinstance(default, tuple):
+        return isinstance(value, tuple) and all(isinstance(item, str) for item in value)
+    return type(value) is type(default)
+
+
 def _check(recipe: Recipe) -> None:
+    for option in fields(recipe):
+        value = getattr(recipe, option.name)
+        if not _has_type(value, option.default):
+            wanted = "list of texts" if option.default == () else type(option.default).__name__
+            raise UsageError("option-value", f"{option.name} is {value!r}", hint=f"of type {wanted}")
     for field, allowed in _CHOICES.items():
         value = getattr(recipe, field)
         if value not in allowed:
             raise UsageError("option-value", f"{field} is {value!r}", hint=f"one of: {', '.join(allowed)}")
     for field, (low, high) in _RANGES.items():
         value = getattr(recipe, field)
-        if isinstance(value, bool) or not low <= value <= high:
+        if not low <= value <= high:
             raise UsageError("option-value", f"{field} is {value!r}", hint=f"between {low:g} and {high:g}")
     if recipe.shard_rows % recipe.chunk_rows:
         raise UsageError(

@@ -49,5 +49,5 @@ _PLACE_FIELDS = [
 PLAN_SCHEMA = pa.schema([*_ANNOTATION_FIELDS, *_PLACE_FIELDS, pa.field("segmentation", pa.large_binary())])
 """The plan: the annotations and their fixed places; one Parquet row group a shard."""
 
-TABLE_SCHEMA = pa.schema([*_ANNOTATION_FIELDS, *_PLACE_FIELDS, pa.field("image_sha256", pa.string())])
-"""The finished table; ``image_sha256`` is of the picture file's bytes, null where it was not read."""
+TABLE_SCHEMA = pa.schema([*_ANNOTATION_FIELDS, *_PLACE_FIELDS, pa.field("image_digest", pa.string())])
+"""The finished table; ``image_digest`` (XXH3-128) is of the picture file's bytes, null where it was not read."""

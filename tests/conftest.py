@@ -1,7 +1,10 @@
 """Fixtures that every test may use."""
 
+import importlib.util
 import os
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -14,3 +17,32 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(reason=f"needs the shared folder {folder}")
     return folder
+
+
+def _load_factory() -> ModuleType:
+    # Test folders are no packages: what they share is loaded by its place.
+    path = Path(__file__).with_name("store_factory.py")
+    spec = importlib.util.spec_from_file_location("store_factory", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["store_factory"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def factory() -> ModuleType:
+    """Return ``tests/store_factory.py``: small data sets and stores."""
+    return _load_factory()
+
+
+@pytest.fixture(scope="session")
+def finished_store(factory: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a finished store of two small splits, with its data set beside it; copy it before changing it."""
+    folder = tmp_path_factory.mktemp("finished")
+    coco = factory.CocoMaker(folder / "coco")
+    for split in ("train2017", "val2017"):
+        coco.write(split)
+        factory.prepare_split(folder / "crops.zarr", folder / "coco", split, factory.small_recipe())
+    return folder / "crops.zarr"

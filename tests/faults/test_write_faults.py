@@ -1,0 +1,111 @@
+"""Fault 32 and the write door: a call that fails ends in a StorageError, damages nothing, and a rerun finishes."""
+
+import errno
+import os
+import threading
+
+import pytest
+
+from pose_data.atomic import set_write_hook
+from pose_data.errors import StorageError
+
+SOME_CALLS = 25
+
+
+class FailingDisk:
+    """Lets one call of the write door fail; with ``for_good`` also every one after it that needs room."""
+
+    def __init__(self, number=0, at=0, *, for_good=False):
+        self._number, self._at, self._for_good = number, at, for_good
+        self._turn = threading.Lock()
+        self.calls = 0
+
+    def __call__(self, step, path):
+        with self._turn:
+            self.calls += 1
+            fails = self.calls == self._at or (
+                self._for_good and self.calls > self._at and step in ("open", "write", "mkdir")
+            )
+        if fails:
+            raise OSError(self._number, os.strerror(self._number), str(path))
+
+    def __enter__(self):
+        set_write_hook(self)
+        return self
+
+    def __exit__(self, *error):
+        set_write_hook(None)
+
+
+def number_of_calls(kit, out):
+    with FailingDisk() as disk:
+        kit.prepare(out, scheduler="sync")
+    return disk.calls
+
+
+def fail_and_resume(kit, calm, out, number, call, **options):
+    code = {errno.ENOSPC: "disk-full", errno.EROFS: "not-writable", errno.EIO: "io-error"}[number]
+    try:
+        with FailingDisk(number, call, **options):
+            kit.prepare(out, scheduler="sync")
+    except StorageError as error:
+        assert (call, error.code, error.exit_code) == (call, code, 6)
+        assert error.where
+    finished = kit.shard_records(out)
+    kit.prepare(out)
+    records = kit.shard_records(out)
+    assert (call, {name: records[name] for name in finished}) == (call, finished)
+    assert (call, kit.tree_digest(out)) == (call, calm)
+    assert (call, kit.leftovers(out)) == (call, [])
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS], ids=["full", "broken", "read-only"])
+def test_one_call_fails(small_kit, small_calm, tmp_path, number):
+    count = number_of_calls(small_kit, tmp_path / "counted.zarr")
+    for call in range(1 + number % 3, count + 1, count // SOME_CALLS):
+        fail_and_resume(small_kit, small_calm, tmp_path / f"{call}.zarr", number, call)
+
+
+@pytest.mark.slow
+def test_every_call_fails(small_kit, small_calm, tmp_path):
+    count = number_of_calls(small_kit, tmp_path / "counted.zarr")
+    for call in range(1, count + 1):
+        fail_and_resume(small_kit, small_calm, tmp_path / f"{call}.zarr", errno.ENOSPC, call)
+
+
+def test_the_disk_is_full_and_stays_full(small_kit, small_calm, tmp_path):
+    count = number_of_calls(small_kit, tmp_path / "counted.zarr")
+    for call in range(2, count + 1, count // 20):
+        fail_and_resume(small_kit, small_calm, tmp_path / f"{call}.zarr", errno.ENOSPC, call, for_good=True)
+
+
+def test_a_full_disk_is_named_with_what_is_free(small_kit, tmp_path):
+    out = tmp_path / "crops.zarr"
+    with FailingDisk(errno.ENOSPC, number_of_calls(small_kit, tmp_path / "counted.zarr") // 2, for_good=True):
+        with pytest.raises(StorageError) as caught:
+            small_kit.prepare(out)
+    assert caught.value.code == "disk-full"
+    assert "MB free" in caught.value.message
+    assert "finished shards are kept" in caught.value.message
+    assert "run the same command again" in caught.value.hint
+
+
+def test_a_failure_before_the_first_shard_leaves_nothing(small_kit, tmp_path):
+    out = tmp_path / "crops.zarr"
+    with FailingDisk(errno.ENOSPC, 30), pytest.raises(StorageError):
+        small_kit.prepare(out)
+    assert not out.exists()
+
+
+def test_a_failure_while_the_lock_is_given_back_does_not_lock_this_process_out(small_kit, small_calm, tmp_path):
+    out = tmp_path / "crops.zarr"
+    count = number_of_calls(small_kit, tmp_path / "counted.zarr")
+    with FailingDisk(errno.EIO, count), pytest.raises(StorageError, match="giving the lock back"):
+        small_kit.prepare(out, scheduler="sync")
+    assert kit_lock(out).is_file()
+    small_kit.prepare(out)
+    assert small_kit.tree_digest(out) == small_calm
+
+
+def kit_lock(out):
+    return out / ".posedata" / "lock"
