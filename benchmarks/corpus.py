@@ -29,7 +29,7 @@ def multiply_coco(root: Path, out: Path, *, times: int) -> Path:
         categories = content["categories"]
         wanted = {a["image_id"] for a in content["annotations"] if a["num_keypoints"] and not a["iscrowd"]}
         sources = {image["id"]: image for image in content["images"] if image["id"] in wanted}
-        for turn in range(times):
+        for _ in range(times):
             numbers = {}
             for key, image in sources.items():
                 number = len(images) + 1

@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 INPUT_PANEL = "Where the data is"
-LIMITS_PANEL = "What is put up with"
+LIMITS_PANEL = "Limits"
 RUN_PANEL = "How it runs (changes no byte of the result)"
 OUTPUT_PANEL = "What is shown"
 
@@ -151,7 +151,12 @@ PictureTimeout = Annotated[
         min=0.1, metavar="SECONDS", rich_help_panel=LIMITS_PANEL,
     ),
 ]  # fmt: skip
-Workers = Annotated[int, typer.Option(help="Threads, or processes of a cluster.", min=1, rich_help_panel=RUN_PANEL)]
+Workers = Annotated[
+    int,
+    typer.Option(
+        help="How many work at a time: threads, or processes of a local cluster.", min=1, rich_help_panel=RUN_PANEL
+    ),
+]
 Config = Annotated[
     Path | None,
     typer.Option(

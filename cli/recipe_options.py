@@ -89,7 +89,9 @@ RECIPE_OPTIONS: tuple[RecipeOption, ...] = (
         metavar="HEIGHTxWIDTH", parser=parse_pair, help="Size of the training window in pixels, such as 256x192.",
     ),
     RecipeOption(
-        name="geometry", kind=Geometry, panel=_WINDOW, help="Convention of the crop: how a box becomes a window."
+        name="geometry", kind=Geometry, panel=_WINDOW,
+        help="How a box becomes a window: msra, udp and dark grow it to the window's aspect, each with its own "
+        "scale; box stretches it; square pads it to a white square.",
     ),
     RecipeOption(name="padding", kind=float, panel=_WINDOW, help="The box is grown by this factor; 1.25 is usual."),
     RecipeOption(
@@ -101,9 +103,13 @@ RECIPE_OPTIONS: tuple[RecipeOption, ...] = (
         help="Real pixels kept on every side of the window, for later rotation and zoom.",
     ),
     RecipeOption(
-        name="background", kind=Background, panel=_WINDOW, help="white: what is outside the person's mask is white."
+        name="background", kind=Background, panel=_WINDOW,
+        help="keep the picture, or make white what is outside the person's mask.",
     ),
-    RecipeOption(name="exif", kind=Exif, panel=_WINDOW, help="What to do with an EXIF orientation."),
+    RecipeOption(
+        name="exif", kind=Exif, panel=_WINDOW,
+        help="EXIF orientation: ignore it, apply it, or auto: whichever fits the size in the annotations.",
+    ),
     RecipeOption(
         name="box_rule", kind=BoxRule, panel=_CHOICE, metavar="RULE",
         help="annotated: as it is; msra-clean: clipped, width and height less one; truncated: whole numbers.",

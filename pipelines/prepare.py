@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.events import Event, Listener, Terminated, silent
-from pipelines.reading import InputLimits, Selection, estimate_seconds, read_split
+from pipelines.reading import InputLimits, estimate_seconds, read_split, release_memory
 from pipelines.schedulers import check_scheduler_name
 from pipelines.shard_stage import ShardStage, StageOptions
 from pipelines.splits import (
@@ -35,7 +35,7 @@ from pose_data.commit import commit_split, update_root_manifest
 from pose_data.errors import InterruptedRun, UsageError
 from pose_data.formats.coco_folder import CocoSplit, find_coco
 from pose_data.job import is_split_whole
-from pose_data.lock import Holder, hold
+from pose_data.lock import Holder, hold, require_held
 from pose_data.manifest import SplitFolder, read_record, records_folder
 from pose_data.plan import summarise_plan
 from pose_data.recipes import Recipe, build_recipe
@@ -201,6 +201,10 @@ def _scheduler_for(call: _Call, rows: int) -> str:
     return "threads" if call.workers > 1 else "sync"
 
 
+Examples = Mapping[str, tuple[str, ...]]
+"""What is left of a selection once its plan stands; its table grows with the data set and is let go."""
+
+
 class _Preparation:
     """One run, under the store's lock."""
 
@@ -242,7 +246,7 @@ class _Preparation:
             if self._call.overwrite:
                 self._remove_old()
             # All annotation files are read before any picture: a fatal one is found in the first seconds.
-            begun: list[SplitReport | tuple[BegunSplit, Selection | None]] = []
+            begun: list[SplitReport | tuple[BegunSplit, Examples]] = []
             try:
                 begun.extend(self._begin(source) for source in self._call.sources)
                 rows = sum(entry[0].job.rows for entry in begun if isinstance(entry, tuple))
@@ -251,6 +255,7 @@ class _Preparation:
             except BaseException:
                 self._undo([entry[0] for entry in begun if isinstance(entry, tuple)])
                 raise
+            release_memory()
             return [
                 entry if isinstance(entry, SplitReport) else self._make(source, *entry, holder)
                 for source, entry in zip(self._call.sources, begun, strict=True)
@@ -268,7 +273,7 @@ class _Preparation:
             if not has_shards(split.job.split):
                 remove_split(split.job.split)
 
-    def _begin(self, source: CocoSplit) -> SplitReport | tuple[BegunSplit, Selection | None]:
+    def _begin(self, source: CocoSplit) -> SplitReport | tuple[BegunSplit, Examples]:
         call, folder = self._call, SplitFolder(self._call.out / source.name)
         if folder.records.is_dir():
             sha256 = file_sha256(source.annotations)
@@ -276,7 +281,7 @@ class _Preparation:
                 return self._finished(source, folder)
             resumed = resume_split(folder, source, call.recipe, sha256, allow_outside=call.limits.allow_outside)
             if resumed is not None:
-                return resumed, None
+                return resumed, {}
         selection = read_split(source, call.recipe, call.limits, call.on_event)
         call.on_event(Event(
             kind="stage", split=source.name, stage="plan",
@@ -287,7 +292,7 @@ class _Preparation:
         )
         budget.add(selection.bad, examples="; ".join(example[0] for example in selection.bad_examples()))
         try:
-            return begin_split(folder, selection, allow_outside=call.limits.allow_outside), selection
+            return begin_split(folder, selection, allow_outside=call.limits.allow_outside), selection.examples
         except BaseException:
             if not has_shards(folder):
                 remove_split(folder)
@@ -320,7 +325,7 @@ class _Preparation:
             self._planned_memory_bytes = max(self._planned_memory_bytes, plan.total_bytes)
         check_disk(self._call.out, max(0, needed))
 
-    def _make(self, source: CocoSplit, begun: BegunSplit, selection: Selection | None, holder: Holder) -> SplitReport:
+    def _make(self, source: CocoSplit, begun: BegunSplit, examples: Examples, holder: Holder) -> SplitReport:
         began_s = time.monotonic()
         call = self._call
         log_run(begun.job.split, source, {
@@ -335,6 +340,7 @@ class _Preparation:
         stage = ShardStage(begun, holder, options, self._stop, call.on_event)
         stage.run()
         call.on_event(Event(kind="stage", split=source.name, stage="commit", text="writing table and manifest"))
+        require_held(records_folder(call.out), holder.token)
         counts = commit_split(
             begun.job, call.out, begun.metadata, facts=begun.facts, forbid_leak=call.limits.forbid_leak
         )
@@ -354,7 +360,7 @@ class _Preparation:
             shards_kept=stage.shards_kept,
             retries=stage.retries,
             seconds=time.monotonic() - began_s,
-            examples=selection.examples if selection else {},
+            examples=examples,
         )
         call.on_event(Event(kind="done", split=source.name, data={"kept": counts.kept, "rejected": counts.rejected}))
         return report

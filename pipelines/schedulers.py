@@ -4,11 +4,12 @@ On one machine threads are faster (OpenCV and the codecs release the interpreter
 are for data sets large enough to pay for their start, and clusters for many machines.
 """
 
+import logging
 import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 from pipelines.tasks import ShardOutcome, ShardTask, Slots, environment, run_remote_task, run_task
@@ -134,6 +135,15 @@ def _local_cluster(workers: int, worker_memory_bytes: int) -> Iterator[Any]:
 
 @contextmanager
 def _existing_cluster(address: str, timeout_s: float) -> Iterator[Any]:
+    from distributed.utils import silence_logging_cmgr
+
+    # Its loggers print traces of connections that break; that one broke is told once, by name.
+    with silence_logging_cmgr(logging.CRITICAL), _client(address, timeout_s) as client:
+        yield client
+
+
+@contextmanager
+def _client(address: str, timeout_s: float) -> Iterator[Any]:
     from distributed import Client
 
     try:
@@ -177,24 +187,39 @@ def _check_versions(client: Any, address: str) -> None:
 def _on_cluster(client: Any, stop: threading.Event, timeout_s: float) -> Runner:
     def run(tasks: Sequence[ShardTask]) -> Outcomes:
         by_key = {f"posedata-shard-{task.token}-{task.shard}": task for task in tasks}
-        futures = {
-            key: client.submit(run_remote_task, task, key=key, pure=False, retries=0) for key, task in by_key.items()
-        }
+        with _named_when_lost():
+            futures = {
+                key: client.submit(run_remote_task, task, key=key, pure=False, retries=0)
+                for key, task in by_key.items()
+            }
         watch = _ClusterWatch(client, timeout_s)
         try:
             while futures and not stop.is_set():
-                ended = [key for key, future in futures.items() if future.status != "pending"]
+                # "lost": the worker that held the result died; the scheduler lets another do the task again.
+                ended = [key for key, future in futures.items() if future.status not in ("pending", "lost")]
                 for key in ended:
-                    yield _collect(by_key[key].shard, futures.pop(key))
+                    with _named_when_lost():
+                        outcome = _collect(by_key[key].shard, futures.pop(key))
+                    yield outcome
                 if not ended:
-                    watch.look()
+                    with _named_when_lost():
+                        watch.look()
                     time.sleep(_POLL_S)
                     yield None
         finally:
             if futures and client.status == "running":
-                client.cancel(list(futures.values()), force=True)
+                with suppress(OSError, TimeoutError):
+                    client.cancel(list(futures.values()), force=True)
 
     return run
+
+
+@contextmanager
+def _named_when_lost() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, TimeoutError) as error:  # what Dask raises for connections that broke or never came
+        raise _cluster_lost(f"the connection to the cluster broke: {error}") from error
 
 
 class _ClusterWatch:
@@ -226,7 +251,7 @@ def _collect(shard: int, future: Any) -> ShardOutcome:
     from distributed import KilledWorker
     from distributed.client import FutureCancelledError
 
-    if future.status in ("cancelled", "lost"):
+    if future.status == "cancelled":
         raise _cluster_lost("the scheduler was lost")
     try:
         return cast("ShardOutcome", future.result())

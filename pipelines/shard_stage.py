@@ -12,10 +12,10 @@ from pipelines.splits import BegunSplit
 from pipelines.tasks import ShardOutcome, ShardTask, environment, outcome_of
 from pose_data.atomic import remove_file, sweep
 from pose_data.budget import BadBudget
-from pose_data.errors import PROBLEMS, BusyError, PoseError, ResumeMismatchError
+from pose_data.errors import PROBLEMS, PoseError, ResumeMismatchError
 from pose_data.isolated import make_shard_isolated
 from pose_data.job import changed_pictures, whole_shards
-from pose_data.lock import Holder
+from pose_data.lock import Holder, require_held
 from pose_data.manifest import records_folder
 from pose_data.plan import summarise_plan
 
@@ -59,6 +59,7 @@ class ShardStage:
         self._on_event(Event(kind="stage", split=split.name, stage="shards", done=self._rows, total=self._job.rows))
         if missing:
             self._make(missing)
+            sweep(split.path)  # what workers left behind that died, or hang, in a shard
         self._progress()
 
     def _missing_shards(self) -> list[int]:
@@ -114,10 +115,8 @@ class ShardStage:
         elif outcome.status == "failed":
             raise PoseError.from_fields(outcome.error)
         else:
-            raise BusyError(
-                "lock-lost", f"shard {outcome.shard} was stopped: the lock was taken from this run",
-                where=str(self._job.split.path), hint="see who writes the store before starting again",
-            )  # fmt: skip
+            # Nobody here asked the task to stop: it found the lock in other hands.
+            require_held(records_folder(self._job.split.path.parent), self._holder.token)
 
     def _make_isolated(self, suspect: ShardOutcome) -> None:
         self.retries += 1

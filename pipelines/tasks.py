@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Literal
 
 from pose_data.atomic import make_folder, remove_file, storage_errors, write_file
-from pose_data.errors import BusyError, PoseError, StorageError
+from pose_data.errors import PoseError, StorageError
 from pose_data.imaging import single_threaded
-from pose_data.job import load_culprits, load_job
-from pose_data.lock import is_held_by
+from pose_data.job import finished_shard, load_culprits, load_job
+from pose_data.lock import is_held_by, require_held
 from pose_data.manifest import ShardRecord, SplitFolder
 from pose_data.shard import ShardJob, make_shard
 from pose_data.versions import code_digest, library_versions
@@ -126,7 +126,16 @@ def run_remote_task(task: ShardTask) -> ShardOutcome:
         last_look = time.monotonic()
         return not is_held_by(Path(task.lock_folder), task.token)
 
-    return run_task(task, should_stop=lost)
+    return _made_before(task) or run_task(task, should_stop=lost)
+
+
+def _made_before(task: ShardTask) -> ShardOutcome | None:
+    """Return the outcome of a task that is done a second time, since the worker that held the first one died."""
+    try:
+        record = finished_shard(_job(task.split_path, task.token), task.shard)
+    except PoseError:
+        return None  # it is raised again, and told, where the shard is made
+    return None if record is None else outcome_of(record)
 
 
 def run_task(
@@ -221,11 +230,7 @@ class _Watched:
         self._on_picture()
 
     def _before_write(self) -> None:
-        if not is_held_by(Path(self._task.lock_folder), self._task.token):
-            raise BusyError(
-                "lock-lost", "the lock was taken from this run; it stopped before the next shard was written",
-                where=self._task.lock_folder, hint="see who writes the store before starting again",
-            )  # fmt: skip
+        require_held(Path(self._task.lock_folder), self._task.token)
         with self._turn:
             if self._abandoned:
                 raise _StopShard

@@ -7,7 +7,7 @@ again from their sources and must come out as recorded.
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -157,8 +157,12 @@ def mend(folder: SplitFolder, *, annotations: Path, images: Path, workers: int, 
     """
     call = _Call(folder.path.parent, False, 1.0, 0, workers, on_event)
     run = _Verification(call, {folder.name: folder}, _Sources(folder.path.parent, None, annotations, images))
-    with single_threaded():
-        run.mend()
+    try:
+        with single_threaded():
+            run.mend()
+    finally:
+        with suppress(OSError):
+            folder.work.rmdir()  # a repair that was refused leaves it, empty
     require_sound(folder, workers=workers)
 
 

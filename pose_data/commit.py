@@ -102,7 +102,8 @@ def write_manifest(
         "shards": facts.shards,
         "shard_rows": facts.shard_rows,
         **count_table(split.table),
-        "pictures": sum(len(read_shard_record(record).pictures) for record in records),
+        # One that goes over the border of two shards counts once.
+        "pictures": len({name for record in records for name in read_shard_record(record).pictures}),
         "size_bytes": sum(read_shard_record(record).size_bytes for record in records),
         "files": {name: [file.size_bytes, file.digest] for name, file in {**files, **digests}.items()},
         # What the split's zarr.json says, once more: should that file be damaged, it can be made again.
@@ -121,7 +122,7 @@ def count_table(path: Path) -> dict[str, Any]:
     notes: Counter[str] = Counter()
     try:
         with pq.ParquetFile(path) as table:
-            for batch in table.iter_batches(columns=["kept", "code", "notes"], batch_size=65536):
+            for batch in table.iter_batches(columns=["kept", "code", "notes"], batch_size=4096):
                 columns = batch.to_pydict()
                 annotations += batch.num_rows
                 kept += sum(columns["kept"])
@@ -193,7 +194,7 @@ def leaked_digests(split: SplitFolder, among: Iterable[SplitFolder]) -> set[str]
 
 
 def _short_digests(digests: Iterable[str | None]) -> npt.NDArray[np.uint64]:
-    # 64 of the 256 bits: a chance meeting among a million pictures is below 1e-7.
+    # 64 of the 128 bits: a chance meeting among a million pictures is below 1e-7.
     return np.array([int(digest[:16], 16) for digest in digests if digest], np.uint64)
 
 

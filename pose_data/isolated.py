@@ -124,7 +124,8 @@ def _describe_exit(code: int) -> str:
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
+    # Past Python's buffer: a thread that waits in it would make the interpreter's own end fail.
+    os.read(sys.stdin.fileno(), 1)
     os._exit(1)
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "changed_pictures",
     "differing_fields",
     "fingerprint",
+    "finished_shard",
     "is_plan_whole",
     "is_shard_whole",
     "is_split_whole",
@@ -189,22 +190,21 @@ def _is_readable(path: Path) -> bool:
 
 
 def whole_shards(job: ShardJob) -> dict[int, ShardRecord]:
-    """Return the records of the shards that are finished and whole.
+    """Return the records of the shards that are finished and whole."""
+    records = {shard: finished_shard(job, shard) for shard in range(job.shards)}
+    return {shard: record for shard, record in records.items() if record is not None}
+
+
+def finished_shard(job: ShardJob, shard: int) -> ShardRecord | None:
+    """Return the record of a shard that is finished and whole, else None.
 
     A record that is torn, or whose files are not what it says, counts as not finished: its shard is made again.
     """
-    finished: dict[int, ShardRecord] = {}
-    for shard in range(job.shards):
-        path = job.split.shard_record(shard)
-        if not path.is_file():
-            continue
-        try:
-            record = read_shard_record(path)
-        except DamageError:
-            continue
-        if _is_of(job, shard, record) and is_shard_whole(job.split, record):
-            finished[shard] = record
-    return finished
+    try:
+        record = read_shard_record(job.split.shard_record(shard))
+    except DamageError:
+        return None
+    return record if _is_of(job, shard, record) and is_shard_whole(job.split, record) else None
 
 
 def _is_of(job: ShardJob, shard: int, record: ShardRecord) -> bool:

@@ -1,4 +1,4 @@
-"""A Zarr v3 codec that keeps each crop of a chunk as one JPEG (lossy, about a seventh of the bytes).
+"""A Zarr v3 codec that keeps each crop of a chunk as one JPEG (lossy, about a sixth of the bytes).
 
 Registered as ``posedata_jpeg``. No JPEG codec that other Zarr readers know exists for Python 3.11,
 so a store made with ``--image-codec jpeg`` opens only where posedata is installed; the store's

@@ -21,7 +21,7 @@ from pathlib import Path
 from pose_data.atomic import make_folder, remove_file, storage_errors, write_file
 from pose_data.errors import BusyError
 
-__all__ = ["Holder", "break_lock", "hold", "is_held_by", "read_holder"]
+__all__ = ["Holder", "break_lock", "hold", "is_held_by", "read_holder", "require_held"]
 
 _GUARD_WAIT_S = 0.8
 _HELD_HERE: set[str] = set()
@@ -160,12 +160,12 @@ def hold(folder: Path) -> Iterator[Holder]:
     finally:
         try:
             with storage_errors("giving the lock back", folder):
-                release(folder, me.token)
+                _release(folder, me.token)
         finally:
             _HELD_HERE.discard(me.token)
 
 
-def release(folder: Path, token: str) -> None:
+def _release(folder: Path, token: str) -> None:
     """Remove the lock when it is still the one with ``token``. Raises OSError."""
     if not folder.is_dir():
         return
@@ -179,6 +179,15 @@ def is_held_by(folder: Path, token: str) -> bool:
     """Return whether the lock is still the one with ``token``; workers stop when it is not."""
     holder = read_holder(folder)
     return holder is not None and holder.token == token
+
+
+def require_held(folder: Path, token: str) -> None:
+    """Raise BusyError (``lock-lost``) when the lock is no longer the one with ``token``."""
+    if not is_held_by(folder, token):
+        raise BusyError(
+            "lock-lost", "the lock was taken from this run; it stopped before it wrote more",
+            where=str(folder.parent), hint="see who writes the store before starting again",
+        )  # fmt: skip
 
 
 def break_lock(folder: Path, *, force: bool = False) -> Holder | None:
@@ -199,5 +208,5 @@ def break_lock(folder: Path, *, force: bool = False) -> Holder | None:
             hint="stop that process first" if alive else "when it is surely gone: posedata unlock --force",
         )
     with storage_errors("removing the lock", folder):
-        release(folder, holder.token)
+        _release(folder, holder.token)
     return holder

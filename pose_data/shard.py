@@ -38,6 +38,7 @@ from pose_data.shard_plan import ShardGeometry, column_values, shard_geometry
 
 __all__ = ["ShardJob", "crop_row", "make_shard"]
 
+Pixels = npt.NDArray[np.uint8]
 BeforePicture = Callable[[str], None]
 BeforeWrite = Callable[[], None]
 
@@ -252,19 +253,32 @@ def crop_row(
 
     ``segmentation`` is the annotation's raw JSON, used by the ``white`` background.
     """
-    pixels, border = picture.pixels, 0
+    pixels = picture.pixels if picture.padded is None else picture.padded
+    mask = None
     if recipe.background == "white":
         height_px, width_px = pixels.shape[:2]
         mask = None if segmentation is None else person_mask(json.loads(segmentation), width_px, height_px)
         if mask is None or not mask.any():
             return False
-        pixels, border = whiten_outside(pixels, mask), 255
     if recipe.geometry == "square":
-        square_crop(pixels, geometry.boxes_xywh_image[row], crop_px=recipe.crop_width_px, frame=recipe.frame, out=out)
+        _square_row(recipe, pixels, mask, geometry.boxes_xywh_image[row], out)
     else:
-        fastest = picture.padded if picture.padded is not None and pixels is picture.pixels else pixels
-        warp_crop(fastest, geometry.image_to_stored[row], out, border=border)
+        border = 0 if mask is None else 255
+        source = pixels if mask is None else whiten_outside(pixels, mask)
+        warp_crop(source, geometry.image_to_stored[row], out, border=border)
     return True
+
+
+def _square_row(recipe: Recipe, pixels: Pixels, mask: Pixels | None, box: npt.NDArray[np.float64], out: Pixels) -> None:
+    """Fill ``out`` with the box on its white square; only the box itself is masked, not the whole picture."""
+    left, top, width, height = (int(value) for value in box)
+    rows = slice(max(top, 0), max(top + height, 0))
+    columns = slice(max(left, 0), max(left + width, 0))
+    patch = pixels[rows, columns]
+    if mask is not None:
+        patch = whiten_outside(patch, mask[rows, columns])
+    moved = np.array([left - columns.start, top - rows.start, width, height], np.float64)
+    square_crop(patch, moved, crop_px=recipe.crop_width_px, frame=recipe.frame, out=out)
 
 
 def _written(file: AtomicFile) -> Written:

@@ -15,6 +15,8 @@ from pose_data.selection import clean_table_boxes
 
 __all__ = ["ShardGeometry", "column_values", "shard_geometry"]
 
+_MAP_DECIMALS = 9
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardGeometry:
@@ -44,6 +46,14 @@ def shard_geometry(rows: pa.Table, recipe: Recipe, keypoint_indices: tuple[int, 
     )  # fmt: skip
     image_to_stored = shift_transforms(image_to_crop, recipe.context_px, recipe.context_px)
     xy_crop = apply_affines(image_to_crop, keypoints[..., :2])
+    # A place on the very edge between two cells must not fall to the wrong one by the affine's last bit.
+    xy_map = np.round(
+        crop_to_map(
+            xy_crop, geometry=recipe.geometry, crop_width_px=recipe.crop_width_px,
+            crop_height_px=recipe.crop_height_px, map_width=recipe.map_width, map_height=recipe.map_height,
+        ),
+        _MAP_DECIMALS,
+    )  # fmt: skip
     labelled = keypoints[..., 2] > 0
     stored = keypoints.copy()
     # An unlabelled keypoint has no place: it stays (0, 0), not the image origin's place in the crop.
@@ -53,10 +63,7 @@ def shard_geometry(rows: pa.Table, recipe: Recipe, keypoint_indices: tuple[int, 
         image_to_stored=image_to_stored,
         keypoints_stored=stored,
         xy_crop=xy_crop,
-        xy_map=crop_to_map(
-            xy_crop, geometry=recipe.geometry, crop_width_px=recipe.crop_width_px,
-            crop_height_px=recipe.crop_height_px, map_width=recipe.map_width, map_height=recipe.map_height,
-        ),
+        xy_map=xy_map,
         has_map=labelled if recipe.visibility == "labelled" else keypoints[..., 2] == 2,
     )  # fmt: skip
 

@@ -78,7 +78,7 @@ def prepare(
     memory: Annotated[
         int | None,
         typer.Option(
-            help="Refuse to start when more would be needed, such as 2G. Default 1G.",
+            help="Refuse to start when more would be needed, such as 2G; also each local worker's limit. Default 1G.",
             parser=parse_bytes,
             metavar="SIZE",
             rich_help_panel=RUN_PANEL,

@@ -35,10 +35,10 @@ def verify(
     sample_share: Annotated[
         float,
         typer.Option(
-            help="Share of the pictures whose crops --full makes again: 0.1 or 10%.",
+            help="Share of the pictures whose crops --full makes again: 0.1 or 10%. Default all.",
             parser=parse_share,
             metavar="SHARE",
-            show_default="1.0",
+            show_default=False,
         ),
     ] = 1.0,
     seed: Annotated[int, typer.Option(help="Which pictures that share is, and what the sheet shows.", min=0)] = 0,

@@ -33,7 +33,7 @@ _LIST_KINDS: tuple[tuple[frozenset[str], str, str], ...] = (
     (
         frozenset({"image_id", "keypoints", "score"}),
         "a list of keypoint results (predictions)",
-        "'posedata evaluate' reads it; as input " + _OFFICIAL,
+        "an evaluation reads it; as input " + _OFFICIAL,
     ),
     (frozenset({"image_id", "bbox", "score"}), "a list of detection results (boxes)", _OFFICIAL),
     (frozenset({"image_id", "caption"}), "a list of caption results", _OFFICIAL),
@@ -266,7 +266,7 @@ def _names_differ(category: _Category, names: Sequence[str], skeleton: Skeleton,
         + "\n".join(lines)
         + "\n",
         where=str(path),
-        hint=f"reorder the keypoints to those of {skeleton.name}, or describe the file's own skeleton",
+        hint=f"reorder the keypoints to those of {skeleton.name}",
     )
 
 

@@ -17,7 +17,7 @@ from pipelines.prepare import PrepareReport, prepare
 from pose_data.recipes import Recipe
 
 # What a child process does at its start when FAULTS is on its path: see Kit.faulty().
-SITE = '''
+SITE = """
 import os, signal, time
 import simplejpeg
 decode = simplejpeg.decode_jpeg
@@ -47,16 +47,17 @@ if "FAULT_VERSION" in os.environ:
     from importlib import metadata
     version = metadata.version
     metadata.version = lambda name: os.environ["FAULT_VERSION"] if name == "simplejpeg" else version(name)
-'''
+"""
 
 
 def tree_digest(store: Path) -> dict[str, str]:
     """Return path → digest of everything in a store, empty folders too, but the logs of its runs."""
-    return {
-        path.relative_to(store).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder"
-        for path in sorted(store.rglob("*"))
-        if "runs" not in path.relative_to(store).parts
-    }
+
+    def digest(path: Path) -> str:
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder"
+
+    paths = {path.relative_to(store): path for path in sorted(store.rglob("*"))}
+    return {name.as_posix(): digest(path) for name, path in paths.items() if "runs" not in name.parts}
 
 
 def shard_records(store: Path) -> dict[str, tuple[int, int]]:

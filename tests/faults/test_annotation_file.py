@@ -104,7 +104,7 @@ def test_01_the_place_is_named(tmp_path: Path, text: str, position: str) -> None
 @pytest.mark.parametrize(
     ("data", "hint"),
     [
-        (gzip.compress(b"{}"), "gzip"),
+        (gzip.compress(b"{}", mtime=0), "gzip"),
         (b"\xfd7zXZ\x00\x00", "xz"),
         (b"PK\x03\x04....", "ZIP"),
         ('{"images": []}'.encode("utf-16"), "UTF-8"),
@@ -148,7 +148,7 @@ RESULT = {"image_id": 1, "category_id": 1, "score": 0.5}
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ([RESULT | {"keypoints": [1, 2, 3]}], ("keypoint results", "posedata evaluate")),
+        ([RESULT | {"keypoints": [1, 2, 3]}], ("keypoint results", "an evaluation reads it")),
         ([RESULT | {"bbox": [1, 2, 3, 4]}], ("detection results",)),
         ([{"image_id": 1, "caption": "x"}], ("caption results",)),
         ([], ("empty list",)),

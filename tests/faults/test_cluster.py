@@ -66,6 +66,7 @@ def wait_for_workers(address, count):
 # ------------------------------------------------------------------------------------ 31: the cluster
 
 
+@pytest.mark.serial
 def test_nobody_listens(kit, tmp_path):
     address = f"tcp://127.0.0.1:{free_port()}"
     began_s = time.monotonic()
@@ -87,6 +88,7 @@ def test_no_scheduler_on_the_command_line_is_exit_6_and_resumable(kit, calm, tmp
     assert kit.tree_digest(out) == calm
 
 
+@pytest.mark.serial
 def test_a_scheduler_without_workers(kit, tmp_path):
     with scheduler() as (address, _):
         time.sleep(1.5)
@@ -121,6 +123,8 @@ def test_a_worker_with_other_versions_is_refused_before_work(kit, calm, tmp_path
     assert kit.tree_digest(out) == calm
 
 
+@pytest.mark.slow
+@pytest.mark.serial
 @pytest.mark.parametrize("lost", ["scheduler", "workers"])
 def test_the_cluster_is_lost_in_the_middle(kit, calm, tmp_path, lost):
     out = tmp_path / "crops.zarr"

@@ -139,7 +139,7 @@ def check_deaths(kit, calm, calls, folder):
 
 def test_death_before_a_call_of_the_write_door(small_kit, small_calm, tmp_path):
     steps = count_calls(small_kit, tmp_path / "counted.zarr")
-    calls = list(range(1, len(steps) + 1, -(-len(steps) // 40)))
+    calls = list(range(1, len(steps) + 1, -(-len(steps) // 24)))
     check_deaths(small_kit, small_calm, calls, tmp_path)
 
 

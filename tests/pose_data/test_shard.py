@@ -13,6 +13,7 @@ from pose_data.manifest import SplitFolder, read_shard_record
 from pose_data.plan import read_plan_rows, write_plan
 from pose_data.selection import select_samples
 from pose_data.shard import ShardJob, make_shard
+from pose_data.shard_file import read_chunk, read_column, read_index
 from pose_data.shard_plan import shard_geometry
 from pose_data.targets.heatmap import encode_heatmaps
 from pose_data.zarr_metadata import array_metadata
@@ -107,7 +108,9 @@ def test_the_record_says_what_the_files_hold(job):
     for record in make_all(job):
         assert read_shard_record(job.split.shard_record(record.shard)) == record
         assert set(record.files) == {
-            job.split.shard_file(layout.name, len(layout.row_shape), record.shard).relative_to(job.split.path).as_posix()
+            job.split.shard_file(layout.name, len(layout.row_shape), record.shard)
+            .relative_to(job.split.path)
+            .as_posix()
             for layout in job.layouts()
         }
         for name, written in record.files.items():
@@ -127,6 +130,21 @@ def test_a_shard_is_the_same_bytes_every_time_and_in_any_order(job):
     for shard in (2, 0, 1, 0):
         make_shard(job, shard)
     assert files_of(job) == before
+
+
+def test_the_last_chunk_is_filled_up_with_zeros(factory, tmp_path):
+    job = begin(factory, tmp_path, factory.small_recipe(), pictures=7)
+    assert job.rows == 23
+    make_all(job)
+    for layout in job.layouts():
+        path = job.split.shard_file(layout.name, len(layout.row_shape), 2)
+        if layout.sharded:
+            out = np.full((4, *layout.row_shape), 7, layout.dtype)
+            read_chunk(layout, path, read_index(path, 2), 1, out)
+            assert out[:3].any()
+            assert not out[3:].any()
+        else:
+            assert not read_column(layout, path, 8)[7:].any()
 
 
 def test_each_picture_is_announced_and_decoded_once(job):
@@ -287,5 +305,3 @@ def test_simcc_and_float_maps_are_written_as_asked(factory, tmp_path):
             assert arrays[name].shape == (20, *shape)
             assert arrays[name].dtype == np.dtype(changes["map_dtype"])
             assert arrays[name].max() == 1.0
-
-

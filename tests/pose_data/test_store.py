@@ -45,9 +45,7 @@ def stores(factory, tmp_path_factory):
     folder = tmp_path_factory.mktemp("stores")
     factory.CocoMaker(folder / "coco").write("val2017")
     for number, changes in enumerate(VARIANTS.values()):
-        factory.prepare_split(
-            folder / f"{number}.zarr", folder / "coco", "val2017", factory.small_recipe(**changes)
-        )
+        factory.prepare_split(folder / f"{number}.zarr", folder / "coco", "val2017", factory.small_recipe(**changes))
     return {name: folder / f"{number}.zarr" for number, name in enumerate(VARIANTS)}
 
 

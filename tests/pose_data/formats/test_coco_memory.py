@@ -1,12 +1,15 @@
 """A file of the size of COCO train2017 is read in bounded memory and time; a larger one is refused."""
 
 import json
+import resource
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from pose_data.formats import read_coco
 from pose_data.skeleton import COCO_PERSON
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -26,6 +29,20 @@ peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 kept = sum(read.table["kept"].to_pylist())
 print(json.dumps({"rows": read.table.num_rows, "kept": kept, "peak": peak_bytes, "seconds": seconds,
                   "pictures": read.image_count, "size": read.size_bytes}))
+"""
+
+FLOODED = """
+import json, resource, sys
+from pathlib import Path
+from pose_data.errors import InputError
+from pose_data.formats import read_coco
+before = resource.getrlimit(resource.RLIMIT_AS)
+try:
+    read_coco(Path(sys.argv[1]))
+except InputError as error:
+    code = error.code
+peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print(json.dumps({"code": code, "peak": peak_bytes, "restored": resource.getrlimit(resource.RLIMIT_AS) == before}))
 """
 
 REFUSED = """
@@ -116,6 +133,29 @@ def test_records_that_do_not_fit_into_memory_are_a_refusal(tmp_path: Path, top: 
     path = tmp_path / "many.json"
     path.write_bytes(top.encode().replace(b"$", b"0," * (30 * MIB) + b"0"))
     assert run(REFUSED, str(path), str(1024 * MIB)).startswith("json-too-large")
+
+
+@pytest.mark.parametrize("record", ["0", "{}", '""', "[]"])
+def test_a_flood_of_tiny_records_is_refused_in_bounded_memory(tmp_path: Path, record: str) -> None:
+    path = tmp_path / "flood.json"
+    size = 60_000_000
+    flood = f"{record},".encode() * (size // (len(record) + 1))
+    path.write_bytes(b'{"images": [], "categories": [], "annotations": [' + flood + record.encode() + b"]}")
+    # Without a limit of its own the decoder would hold 64 bytes for each: 1.9 GB for the zeros.
+    result = json.loads(run(FLOODED, str(path)))
+    assert result["code"] == "json-too-large"
+    assert result["peak"] < 1_000_000_000, result
+    assert result["restored"]
+
+
+def test_many_threads_reading_leave_the_processs_limit_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "good.json"
+    category = json.dumps({"id": 1, "name": "person", "keypoints": list(COCO_PERSON.names)})
+    path.write_text(f'{{"images": [], "annotations": [], "categories": [{category}]}}', encoding="utf-8")
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    with ThreadPoolExecutor(8) as threads:
+        assert {read.annotation_count for read in threads.map(read_coco, [path] * 50)} == {0}
+    assert resource.getrlimit(resource.RLIMIT_AS) == before
 
 
 def test_long_lists_in_many_records_do_not_pile_up(tmp_path: Path) -> None:

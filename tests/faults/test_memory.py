@@ -1,0 +1,83 @@
+"""Fault 36: memory is planned and held to a limit, and does not grow with the data set."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from pose_data.errors import UsageError
+
+PEAK = """
+import resource, sys
+from pathlib import Path
+from pipelines.prepare import prepare
+from pose_data.recipes import build_recipe
+prepare(sys.argv[2], root=Path(sys.argv[1]), scheduler="threads", recipe=build_recipe())
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_more_than_the_limit_is_refused_before_work(kit, tmp_path):
+    out = tmp_path / "crops.zarr"
+    with pytest.raises(UsageError) as caught:
+        kit.prepare(out, memory_bytes=100_000_000)
+    assert (caught.value.code, caught.value.exit_code) == ("memory-limit", 2)
+    assert "2 workers would take about" in caught.value.message
+    assert "the limit is 100 MB" in caught.value.message
+    assert "fewer --workers" in caught.value.hint
+    assert not out.exists()
+
+
+def test_the_plan_grows_with_workers_and_pictures_and_not_with_the_data_set(kit, small_kit, tmp_path):
+    def planned_bytes(kit, **changes):
+        return kit.prepare(tmp_path / "crops.zarr", dry_run=True, **changes).planned_memory_bytes
+
+    recipe = kit.recipe
+    assert planned_bytes(small_kit, recipe=recipe) == planned_bytes(kit)
+    one, two, three = (planned_bytes(kit, workers=workers) for workers in (1, 2, 3))
+    assert three - two == two - one > 160 * 112 * 4
+    assert planned_bytes(kit, scheduler="local") > two
+
+
+def test_the_limit_of_the_command_line(kit, tmp_path):
+    done = kit.run(tmp_path / "crops.zarr", "--memory", "100M")
+    assert done.returncode == 2
+    assert "memory-limit" in done.stderr
+
+
+def multiplied(kit, out, times):
+    """Write the data set so many times over, under other names and ids."""
+    source = json.loads((kit.coco / "annotations" / "person_keypoints_val2017.json").read_text(encoding="utf-8"))
+    images, annotations = [], []
+    (out / "val2017").mkdir(parents=True)
+    (out / "annotations").mkdir()
+    for turn in range(times):
+        for image in source["images"]:
+            name = f"{turn}-{image['file_name']}"
+            shutil.copyfile(kit.coco / "val2017" / image["file_name"], out / "val2017" / name)
+            images.append({**image, "id": turn * 1000 + image["id"], "file_name": name})
+        for annotation in source["annotations"]:
+            number = turn * 1000 + annotation["image_id"]
+            annotations.append({**annotation, "id": len(annotations) + 1, "image_id": number})
+    content = {"images": images, "annotations": annotations, "categories": source["categories"]}
+    text = json.dumps(content)
+    (out / "annotations" / "person_keypoints_val2017.json").write_text(text, encoding="utf-8")
+    return out
+
+
+def peak_kib(coco, out):
+    command = [sys.executable, "-c", PEAK, str(coco), str(out)]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout)
+
+
+@pytest.mark.slow
+def test_ten_times_the_data_take_little_more_memory(kit, tmp_path):
+    # What grows is the reading of the annotations, about 3 KB for each; the shards' stage does not.
+    once = multiplied(kit, tmp_path / "once", 10)
+    ten_times = multiplied(kit, tmp_path / "ten", 100)
+    small, large = peak_kib(once, tmp_path / "once.zarr"), peak_kib(ten_times, tmp_path / "ten.zarr")
+    more_annotations = 90 * 120
+    assert large - small <= 4 * more_annotations
+    assert large < 400 * 1024
