@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.events import Event, Listener, Terminated, silent
-from pipelines.reading import InputLimits, estimate_seconds, read_split, release_memory
+from pipelines.memory import release_memory
+from pipelines.reading import InputLimits, estimate_seconds, read_split
 from pipelines.schedulers import check_scheduler_name
 from pipelines.shard_stage import ShardStage, StageOptions
 from pipelines.splits import (

@@ -1,6 +1,5 @@
 """Stages 1 and 2: read and check a split's annotations, choose its samples, plan its shards."""
 
-import ctypes
 import os
 import time
 from collections import Counter
@@ -23,7 +22,7 @@ from pose_data.recipes import Recipe
 from pose_data.selection import select_samples
 from pose_data.store import SplitFacts
 
-__all__ = ["InputLimits", "Selection", "estimate_seconds", "problem_examples", "read_split", "release_memory"]
+__all__ = ["InputLimits", "Selection", "estimate_seconds", "problem_examples", "read_split"]
 
 _PROBE_PICTURES = 200
 _EXAMPLES = 3
@@ -104,14 +103,6 @@ def read_split(source: CocoSplit, recipe: Recipe, limits: InputLimits, on_event:
         notes=dict(sorted(notes.items())),
         examples=problem_examples(table),
     )
-
-
-def release_memory() -> None:
-    """Give back what reading annotations took: Arrow's and the C library's allocators keep it otherwise."""
-    pa.default_memory_pool().release_unused()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # only glibc has it
-    if trim is not None:
-        trim(0)
 
 
 def _facts(source: CocoSplit, recipe: Recipe, annotations: AnnotationSet, rows: int, shard_rows: int) -> SplitFacts:

@@ -80,8 +80,8 @@ def _in_process(workers: int, scheduler: str, stop: threading.Event, on_picture:
                 if scheduler == "sync":
                     dask.local.get_sync(graph, list(graph))
                 else:
-                    # One thread more than may compute: while one waits for the disk, another takes its slot.
-                    dask.threaded.get(graph, list(graph), num_workers=workers + 1)
+                    # Two threads more than may compute: while one waits for the disk, another takes its slot.
+                    dask.threaded.get(graph, list(graph), num_workers=workers + 2)
             except BaseException as error:  # noqa: BLE001 - handed to the consumer below, which raises it
                 outcomes.put(error)
 
@@ -122,7 +122,7 @@ def _local_cluster(workers: int, worker_memory_bytes: int) -> Iterator[Any]:
     with dask.config.set(settings):
         try:
             cluster = LocalCluster(
-                n_workers=workers, threads_per_worker=1, dashboard_address=None, memory_limit=worker_memory_bytes,
+                n_workers=workers, threads_per_worker=1, dashboard_address=":0", memory_limit=worker_memory_bytes,
                 silence_logs=50, host="127.0.0.1", worker_dashboard_address=None,
             )  # fmt: skip
         except (OSError, TimeoutError, RuntimeError) as error:

@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
+from pipelines.memory import release_memory
 from pose_data.atomic import make_folder, remove_file, storage_errors, write_file
 from pose_data.errors import PoseError, StorageError
 from pose_data.imaging import single_threaded
@@ -27,6 +28,8 @@ __all__ = ["ShardOutcome", "ShardTask", "Slots", "environment", "outcome_of", "r
 
 Status = Literal["done", "stalled", "suspect", "stopped", "failed"]
 _POLL_S = 0.05
+# Fresh pages cost time, kept ones memory: about half a megabyte a shard.
+_SHARDS_A_RELEASE = 16
 _LOCK_CHECK_S = 1.0
 _STOP_GRACE_S = 3.0
 
@@ -85,7 +88,7 @@ def _job(split_path: str, token: str) -> ShardJob:
 class Slots:
     """At most so many threads compute at a time; one that waits for the disk lets another compute.
 
-    With one thread more than slots, the processors stay busy while a shard is written and synced.
+    With more threads than slots, the processors stay busy while a shard is written and synced.
     """
 
     def __init__(self, count: int) -> None:
@@ -160,6 +163,8 @@ def run_task(
             make_folder(marker.parent)
             write_file(marker, b"")
         outcome = watched.run()
+        if task.shard % _SHARDS_A_RELEASE == 0:
+            release_memory()
         if outcome.status in ("done", "stopped", "failed"):
             with storage_errors("ending a shard", marker):
                 remove_file(marker)

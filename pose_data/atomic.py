@@ -177,9 +177,12 @@ class AtomicFile:
                 self._block.empty()
 
     def _finish_direct(self, block: "_AlignedBlock") -> None:
-        """Write what is left through the page cache: its length need not be a multiple of a disk's block."""
+        """Write what is left: whole pages as before, the last bytes through the page cache."""
+        left = block.content()
+        whole = len(left) - len(left) % mmap.PAGESIZE
+        _write_all(self._descriptor, left[:whole])
         fcntl.fcntl(self._descriptor, fcntl.F_SETFL, fcntl.fcntl(self._descriptor, fcntl.F_GETFL) & ~os.O_DIRECT)
-        _write_all(self._descriptor, block.content())
+        _write_all(self._descriptor, left[whole:])
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -204,6 +207,9 @@ class AtomicFile:
     def _rename(self) -> None:
         os.close(self._descriptor)
         self._descriptor = -1
+        if self._block is not None:
+            self._block.give_back()
+            self._block = None
         _step("rename", self.path)
         self._temporary.replace(self.path)
         self.written = Written(self._size_bytes, self._digest.hexdigest())
@@ -274,14 +280,27 @@ def _open_direct(path: Path, flags: int) -> int | None:
         return None
 
 
+_PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+_MOST_FREE_MAPS = 8
+_free_maps: list[mmap.mmap] = []
+
+
 class _AlignedBlock:
     """Memory for one large write, aligned as O_DIRECT wants it (an anonymous map begins on a page)."""
 
-    SIZE_BYTES = 4 << 20
+    SIZE_BYTES = 2 << 20
 
     def __init__(self) -> None:
-        self._memory = memoryview(mmap.mmap(-1, self.SIZE_BYTES))
+        # Used again by the next file: fresh pages cost more than the copy into them.
+        self._map = _free_maps.pop() if _free_maps else mmap.mmap(-1, self.SIZE_BYTES, flags=_PRIVATE)
+        self._memory = memoryview(self._map)
         self._filled = 0
+
+    def give_back(self) -> None:
+        """Leave the memory to the next file."""
+        self._memory.release()
+        if len(_free_maps) < _MOST_FREE_MAPS:
+            _free_maps.append(self._map)
 
     @property
     def full(self) -> bool:
@@ -364,7 +383,7 @@ def file_digest(path: Path, *, past_cache: bool = False) -> Written:
     try:
         # A map of its own: aligned to pages, as reading past the cache wants it.
         size = min(_READ_BYTES, _pages(os.fstat(descriptor).st_size))
-        with mmap.mmap(-1, size) as buffer, memoryview(buffer) as view:
+        with mmap.mmap(-1, size, flags=_PRIVATE) as buffer, memoryview(buffer) as view:
             while count := os.readv(descriptor, [buffer]):
                 digest.update(view[:count])
                 size_bytes += count
