@@ -29,7 +29,7 @@ __all__ = ["ShardOutcome", "ShardTask", "Slots", "environment", "outcome_of", "r
 Status = Literal["done", "stalled", "suspect", "stopped", "failed"]
 _POLL_S = 0.05
 # Fresh pages cost time, kept ones memory: about half a megabyte a shard.
-_SHARDS_A_RELEASE = 16
+_SHARDS_A_RELEASE = 4
 _LOCK_CHECK_S = 1.0
 _STOP_GRACE_S = 3.0
 

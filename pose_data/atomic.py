@@ -288,7 +288,7 @@ _free_maps: list[mmap.mmap] = []
 class _AlignedBlock:
     """Memory for one large write, aligned as O_DIRECT wants it (an anonymous map begins on a page)."""
 
-    SIZE_BYTES = 2 << 20
+    SIZE_BYTES = 1 << 20
 
     def __init__(self) -> None:
         # Used again by the next file: fresh pages cost more than the copy into them.

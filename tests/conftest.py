@@ -2,7 +2,9 @@
 
 import importlib.util
 import os
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -46,3 +48,11 @@ def finished_store(factory: ModuleType, tmp_path_factory: pytest.TempPathFactory
         coco.write(split)
         factory.prepare_split(folder / "crops.zarr", folder / "coco", split, factory.small_recipe())
     return folder / "crops.zarr"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _interrupts_are_heard() -> Iterator[None]:
+    """Take SIGINT as a terminal would send it: a shell without job control starts its background jobs deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

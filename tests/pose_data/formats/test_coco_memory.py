@@ -25,7 +25,9 @@ from pose_data.formats import read_coco
 start_s = time.perf_counter()
 read = read_coco(Path(sys.argv[1]), keep_segmentation=False)
 seconds = time.perf_counter() - start_s
-peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+# Not ru_maxrss: that begins with the size of the process that started this one.
+status = Path("/proc/self/status").read_text()
+peak_bytes = next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
 kept = sum(read.table["kept"].to_pylist())
 print(json.dumps({"rows": read.table.num_rows, "kept": kept, "peak": peak_bytes, "seconds": seconds,
                   "pictures": read.image_count, "size": read.size_bytes}))
@@ -41,7 +43,9 @@ try:
     read_coco(Path(sys.argv[1]))
 except InputError as error:
     code = error.code
-peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+# Not ru_maxrss: that begins with the size of the process that started this one.
+status = Path("/proc/self/status").read_text()
+peak_bytes = next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
 print(json.dumps({"code": code, "peak": peak_bytes, "restored": resource.getrlimit(resource.RLIMIT_AS) == before}))
 """
 
