@@ -24,6 +24,7 @@ Runner = Callable[[Sequence[ShardTask]], Outcomes]
 Closing what it gives stops the tasks that are left, and waits a little for those that run."""
 
 _POLL_S = 0.1
+_GATHER_S = 2.0
 _DRAIN_S = 4.0
 _LOOK_S = 1.0
 # glibc gives freed memory back at once under distributed's own setting, so that every decoded picture
@@ -197,11 +198,15 @@ def _on_cluster(client: Any, stop: threading.Event, timeout_s: float) -> Runner:
             while futures and not stop.is_set():
                 # "lost": the worker that held the result died; the scheduler lets another do the task again.
                 ended = [key for key, future in futures.items() if future.status not in ("pending", "lost")]
+                collected = 0
                 for key in ended:
                     with _named_when_lost():
-                        outcome = _collect(by_key[key].shard, futures.pop(key))
-                    yield outcome
-                if not ended:
+                        outcome = _collect(by_key[key].shard, futures[key])
+                    if outcome is not None:
+                        collected += 1
+                        del futures[key]
+                        yield outcome
+                if not collected:
                     with _named_when_lost():
                         watch.look()
                     time.sleep(_POLL_S)
@@ -247,14 +252,17 @@ def _cluster_lost(what: str) -> StorageError:
                         hint="start the cluster again and run the same command; it continues")  # fmt: skip
 
 
-def _collect(shard: int, future: Any) -> ShardOutcome:
+def _collect(shard: int, future: Any) -> ShardOutcome | None:
+    """Return what became of a shard, None while a result cannot be had: its worker died with it a moment ago."""
     from distributed import KilledWorker
     from distributed.client import FutureCancelledError
 
     if future.status == "cancelled":
         raise _cluster_lost("the scheduler was lost")
     try:
-        return cast("ShardOutcome", future.result())
+        return cast("ShardOutcome", future.result(timeout=_GATHER_S))
+    except TimeoutError:
+        return None
     except KilledWorker:
         # The shard killed as many workers as Dask allows: it is looked at picture by picture.
         return ShardOutcome(shard=shard, status="suspect")
