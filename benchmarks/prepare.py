@@ -23,6 +23,7 @@ from seed_scripts import full_size_script, plain_script
 from pipelines.prepare import prepare
 from pipelines.schedulers import open_runner
 from pose_data.imaging import decode_picture, read_picture, single_threaded
+from pose_data.manifest import SplitFolder
 from pose_data.recipes import build_recipe
 from pose_data.sample import generate_sample
 
@@ -69,10 +70,10 @@ def dask_overhead_s(scheduler: str, workers: int, tasks: int) -> float:
     from pipelines.tasks import ShardTask, environment
 
     with tempfile.TemporaryDirectory() as folder:
-        started = Path(folder) / ".posedata" / "work" / "started"
-        started.mkdir(parents=True)
+        split = SplitFolder(Path(folder))
+        split.started(0).parent.mkdir(parents=True)
         for shard in range(tasks):
-            (started / str(shard)).touch()
+            split.started(shard).touch()
         orders = [
             ShardTask(
                 split_path=folder, shard=shard, lock_folder=folder, token="none", picture_timeout_s=60,

@@ -38,7 +38,6 @@ from pose_data.formats.coco_folder import CocoSplit, find_coco
 from pose_data.job import is_split_whole
 from pose_data.lock import Holder, hold, require_held
 from pose_data.manifest import SplitFolder, read_record, records_folder
-from pose_data.plan import summarise_plan
 from pose_data.recipes import Recipe, build_recipe
 from pose_data.store import is_posedata_store, split_folders
 
@@ -318,9 +317,8 @@ class _Preparation:
             needed += estimate_bytes(split.facts.recipe, keypoints, split.job.rows, split.facts.annotation_count)
             # What is there already needs no room any more.
             needed -= sum(p.stat().st_size for p in split.job.split.path.glob("*/c.*"))
-            summary = summarise_plan(split.job.plan_path)
             plan = plan_memory(
-                split.facts.recipe, keypoints, largest_picture_px=summary.largest_picture_px,
+                split.facts.recipe, keypoints, largest_picture_px=split.summary.largest_picture_px,
                 workers=self._call.workers, processes=self._scheduler == "local", limit_bytes=self._call.memory_bytes,
             )  # fmt: skip
             self._planned_memory_bytes = max(self._planned_memory_bytes, plan.total_bytes)

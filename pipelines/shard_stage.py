@@ -17,7 +17,6 @@ from pose_data.isolated import make_shard_isolated
 from pose_data.job import changed_pictures, whole_shards
 from pose_data.lock import Holder, require_held
 from pose_data.manifest import records_folder
-from pose_data.plan import summarise_plan
 
 __all__ = ["ShardStage", "StageOptions"]
 
@@ -40,7 +39,7 @@ class ShardStage:
     def __init__(
         self, begun: BegunSplit, holder: Holder, options: StageOptions, stop: threading.Event, on_event: Listener
     ) -> None:
-        self._job, self._facts, self._holder = begun.job, begun.facts, holder
+        self._job, self._facts, self._summary, self._holder = begun.job, begun.facts, begun.summary, holder
         self._options, self._stop, self._on_event = options, stop, on_event
         self._rejects: Counter[str] = Counter()
         self._rows = self._pictures = self._size_bytes = self._live_pictures = 0
@@ -52,7 +51,7 @@ class ShardStage:
         """Make what is missing. Raises PoseError, or KeyboardInterrupt after letting running shards end."""
         split = self._job.split
         sweep(split.path)
-        summary = summarise_plan(self._job.plan_path)
+        summary = self._summary
         self._budget = BadBudget(self._options.max_bad, self._facts.annotation_count, summary.pictures, str(split.path))
         self._budget.add(summary.bad)
         missing = self._missing_shards()
@@ -129,7 +128,7 @@ class ShardStage:
         record = make_shard_isolated(
             split, suspect.shard, picture_timeout_s=self._options.picture_timeout_s, stop=self._progress
         )
-        remove_file(split.work / "started" / str(suspect.shard))
+        remove_file(split.started(suspect.shard))
         self._count(outcome_of(record))
         self._progress()
 

@@ -27,7 +27,7 @@ from pose_data.job import (
 )
 from pose_data.layout import split_arrays
 from pose_data.manifest import SplitFolder, is_finished, read_record, records_folder
-from pose_data.plan import write_plan
+from pose_data.plan import PlanSummary, summarise_plan, write_plan
 from pose_data.recipes import Recipe
 from pose_data.shard import ShardJob
 from pose_data.store import SplitFacts, create_split, read_split_facts
@@ -56,6 +56,7 @@ class BegunSplit:
     job: ShardJob
     facts: SplitFacts
     metadata: Mapping[str, Written]
+    summary: PlanSummary
 
 
 def _mismatch(folder: SplitFolder, fields: list[str], state: str) -> ResumeMismatchError:
@@ -118,7 +119,8 @@ def resume_split(
         return None  # torn: planned again, from the same options and source, so that finished shards stay
     job = _job(folder, source, facts, allow_outside)
     save_job(job)  # the pictures may have been moved since
-    return BegunSplit(job=job, facts=facts, metadata=create_split(folder.path.parent, facts))
+    metadata = create_split(folder.path.parent, facts)
+    return BegunSplit(job=job, facts=facts, metadata=metadata, summary=summarise_plan(folder.plan))
 
 
 def _planned_facts(folder: SplitFolder) -> SplitFacts | None:
@@ -158,7 +160,7 @@ def begin_split(folder: SplitFolder, selection: Selection, *, allow_outside: boo
     save_job(job)
     write_plan(folder.plan, selection.table, selection.shard_rows, facts.recipe.order_seed)
     save_fingerprint(folder, fields)
-    return BegunSplit(job=job, facts=facts, metadata=metadata)
+    return BegunSplit(job=job, facts=facts, metadata=metadata, summary=summarise_plan(folder.plan))
 
 
 def has_shards(folder: SplitFolder) -> bool:

@@ -154,7 +154,7 @@ def run_task(
     and is left behind, but writes nothing any more. A shard during which an earlier process died is not begun:
     ``suspect``.
     """
-    marker = Path(task.split_path) / ".posedata" / "work" / "started" / str(task.shard)
+    marker = SplitFolder(Path(task.split_path)).started(task.shard)
     if marker.is_file():
         return ShardOutcome(shard=task.shard, status="suspect")
     watched = _Watched(task, should_stop, on_picture, slots or Slots(1))

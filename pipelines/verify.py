@@ -22,7 +22,7 @@ from pose_data.lock import hold
 from pose_data.manifest import SplitFolder, is_finished, read_manifest, records_folder
 from pose_data.repair import damaged_shards, repair_root, repair_split
 from pose_data.source import Source, find_source, with_segmentations
-from pose_data.store import is_posedata_store, split_folders
+from pose_data.store import require_store, split_folders
 from pose_data.store_statistics import Statistics
 from pose_data.verify import SplitCheck, check_root, check_shard_digests, check_split_records
 from pose_data.verify_full import ShardFull, check_shard_full
@@ -110,11 +110,7 @@ def verify(
     BusyError and ResumeMismatchError from a repair, InterruptedRun after KeyboardInterrupt.
     """
     path = Path(store)
-    if not path.is_dir() or not is_posedata_store(path):
-        raise StoreError(
-            "not-a-store", "no posedata store is here", where=str(path),
-            hint="make one: posedata prepare coco --out " + str(path),
-        )  # fmt: skip
+    require_store(path)
     if not 0.0 <= sample_share <= 1.0:
         raise UsageError("option-value", f"sample_share is {sample_share!r}", hint="between 0 and 1")
     if workers < 1:

@@ -79,6 +79,10 @@ class SplitFolder:
         """Return the plan of an unfinished preparation."""
         return self.work / "plan.parquet"
 
+    def started(self, shard: int) -> Path:
+        """Return the marker that stands while a shard is being made; one left behind says that a process died in it."""
+        return self.work / "started" / str(shard)
+
     def shard_record(self, shard: int) -> Path:
         """Return the digest record of one shard."""
         return self.records / "shards" / f"{shard:06d}.json"

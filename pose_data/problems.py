@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pose_data.errors import PROBLEMS, DamageError, Fate, StoreError, UsageError
+from pose_data.errors import PROBLEMS, DamageError, Fate, UsageError
 from pose_data.manifest import Reject, SplitFolder, read_shard_record
-from pose_data.store import is_posedata_store, split_folders
+from pose_data.store import require_store, split_folders
 
 __all__ = ["Problem", "chosen_splits", "problem_examples", "problems"]
 
@@ -63,11 +63,7 @@ def _limited(found: Iterator[Problem], limit: int | None) -> Iterator[Problem]:
 
 def chosen_splits(store: Path, split: str | None) -> dict[str, SplitFolder]:
     """Return the splits of a store, or the one asked for. Raises StoreError, UsageError."""
-    if not store.is_dir() or not is_posedata_store(store):
-        raise StoreError(
-            "not-a-store", "no posedata store is here", where=str(store),
-            hint=f"make one: posedata prepare coco --out {store}",
-        )  # fmt: skip
+    require_store(store)
     folders = split_folders(store)
     if split is not None and split not in folders:
         raise UsageError(

@@ -39,6 +39,7 @@ __all__ = [
     "open_split",
     "open_store",
     "read_split_facts",
+    "require_store",
     "root_metadata",
     "split_folders",
     "split_metadata",
@@ -140,6 +141,15 @@ def create_split(root: Path, facts: SplitFacts) -> dict[str, Written]:
 def is_posedata_store(root: Path) -> bool:
     """Return whether a folder is a store of ours, finished or not."""
     return records_folder(root).is_dir()
+
+
+def require_store(root: Path) -> None:
+    """Raise StoreError (``not-a-store``) where no store of ours is, finished or not."""
+    if not root.is_dir() or not is_posedata_store(root):
+        raise StoreError(
+            "not-a-store", "no posedata store is here", where=str(root),
+            hint=f"make one: posedata prepare coco --out {root}",
+        )  # fmt: skip
 
 
 def split_folders(root: Path) -> dict[str, SplitFolder]:
@@ -315,11 +325,7 @@ def open_store(path: str | Path, *, allow_unfinished: bool = False) -> Store:
     Raises StoreError when it is not a store or unfinished (unless allowed), DamageError when files are missing.
     """
     root = Path(path)
-    if not root.is_dir() or not is_posedata_store(root):
-        raise StoreError(
-            "not-a-store", "no posedata store is here", where=str(root),
-            hint="make one: posedata prepare coco --out " + str(root),
-        )  # fmt: skip
+    require_store(root)
     folders = split_folders(root)
     if not folders:
         raise StoreError("unfinished", "the store has no split yet", where=str(root), hint="posedata prepare")

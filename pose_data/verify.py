@@ -124,9 +124,13 @@ def _check_root_text(root: Path, written: Written | None) -> Iterator[Finding]:
         yield Finding(code=found[0], path="zarr.json", detail=found[1])
 
 
+def _finished_facts(root: Path) -> dict[str, SplitFacts]:
+    return {name: split_facts(folder) for name, folder in split_folders(root).items() if is_finished(folder)}
+
+
 def _is_root_text(root: Path, text: bytes) -> bool:
     try:
-        finished = {name: split_facts(folder) for name, folder in split_folders(root).items() if is_finished(folder)}
+        finished = _finished_facts(root)
         return any(_same_metadata(text, root_metadata(facts), facts.values()) for facts in (finished, {}))
     except PoseError:
         return True  # nothing to compare it with; the split's own check says what is wrong there
@@ -134,8 +138,7 @@ def _is_root_text(root: Path, text: bytes) -> bool:
 
 def _lists_all_finished(root: Path, text: bytes) -> bool:
     try:
-        finished = {name: split_facts(folder) for name, folder in split_folders(root).items() if is_finished(folder)}
-        return text == root_metadata(finished)
+        return text == root_metadata(_finished_facts(root))
     except PoseError:
         return False
 
