@@ -12,24 +12,25 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.events import Event, Listener, silent
 from pipelines.parallel import in_threads
 from pipelines.picture_check import Need, PictureLooker, Seen
-from pipelines.reading import InputLimits, problem_examples
+from pipelines.reading import InputLimits, count_values, problem_examples
 from pose_data.errors import PROBLEMS, InputError, PoseError, UsageError
+from pose_data.events import Event, Listener, silent
 from pose_data.formats import READERS
 from pose_data.formats.coco import AnnotationSet
 from pose_data.formats.coco_folder import CocoSplit, find_coco
-from pose_data.imaging import single_threaded
 from pose_data.recipes import Recipe, build_recipe
-from pose_data.selection import select_samples, table_boxes
+from pose_data.selection import select_packed, table_boxes
 
 __all__ = ["CheckReport", "InputStatistics", "SplitChecked", "check"]
 
 _EXAMPLES = 3
 _BATCH_PICTURES = 16
 _PROGRESS_S = 0.1
-_POLL_S = 0.05
+_NEEDED_COLUMNS = (
+    "annotation_id", "file_name", "image_width_px", "image_height_px", "box_xywh", "keypoints", "notes", "segmentation",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +103,8 @@ def check(
 
     The data set is found as by :func:`pipelines.prepare.prepare`. What would end a preparation is told for each split
     in ``fatal``, and the other splits are checked all the same. Raises UsageError, and InputError where there is
-    nothing to check.
+    nothing to check. Pictures are decoded in child processes, one a worker: one that crashes the decoder is
+    reported by name.
     """
     began_s = time.monotonic()
     if workers < 1:
@@ -114,9 +116,8 @@ def check(
     )  # fmt: skip
     chosen = recipe or build_recipe()
     checks = [_SplitCheck(source, chosen, limits, workers, picture_timeout_s, on_event) for source in sources]
-    with single_threaded():
-        for one in checks:
-            one.run()
+    for one in checks:
+        one.run()
     for one in checks:
         one.look_for_leaks([other for other in checks if other is not one])
     return CheckReport(splits=tuple(one.result() for one in checks), seconds=time.monotonic() - began_s)
@@ -153,21 +154,21 @@ class _SplitCheck:
         source, recipe = self._source, self._recipe
         self._tell("stage", "read", text=f"reading {source.annotations.name}")
         found: AnnotationSet = READERS["coco"](
-            source.annotations, boxes=recipe.boxes, keep_segmentation=recipe.background == "white",
+            source.annotations, boxes=recipe.boxes, keep_segmentation=recipe.takes_masks,
             allow_outside=self._limits.allow_outside, max_file_bytes=self._limits.max_annotation_bytes,
         )  # fmt: skip
         recipe.skeleton_of(found.skeleton)
         for code, detail in found.notes:
             self._on_event(Event(kind="note", split=source.name, text=detail, data={"code": code}))
             self._add_example(code, detail)
-        table = select_samples(found.table, recipe)
-        kept = table.filter(table["kept"])
-        self._annotations, self._kept = table.num_rows, kept.num_rows
-        self._codes.update(code for code in table["code"].to_pylist() if code)
-        self._notes.update(note for values in kept["notes"].to_pylist() for note in values)
+        rows = select_packed(found.rows, recipe)
+        kept = pa.concat_tables(block.filter(block["kept"]) for block in rows.blocks([*_NEEDED_COLUMNS, "kept"]))
+        self._annotations, self._kept = rows.num_rows, kept.num_rows
+        self._codes.update(count_values(rows.column("code").drop_null()))
+        self._notes.update(count_values(pc.list_flatten(kept["notes"])))
         # Notes about the file that no row carries.
         self._notes.update(code for code, _ in found.notes if code not in self._notes)
-        self._examples |= problem_examples(table)
+        self._examples |= problem_examples(rows)
         self._add_note_examples(kept)
         if kept.num_rows:
             self._statistics = _statistics(kept, found.skeleton.names)
@@ -202,15 +203,16 @@ class _SplitCheck:
         def one(number: int) -> list[Seen]:
             return looker.look_at(batches[number], timeout_s=self._timeout_s)
 
-        for _, results in in_threads(one, range(len(batches)), workers=self._workers, stop=stop):
-            for seen in results:
-                self._count(seen, kept)
-            done += len(results)
-            if time.monotonic() - last_s > _PROGRESS_S or done == len(needs):
-                last_s = time.monotonic()
-                self._tell("progress", "pictures", done=done, total=len(needs), data={
-                    "rejects": {code: n for code, n in self._codes.items() if code.startswith("img-")},
-                })  # fmt: skip
+        with looker:
+            for _, results in in_threads(one, range(len(batches)), workers=self._workers, stop=stop):
+                for seen in results:
+                    self._count(seen, kept)
+                done += len(results)
+                if time.monotonic() - last_s > _PROGRESS_S or done == len(needs):
+                    last_s = time.monotonic()
+                    self._tell("progress", "pictures", done=done, total=len(needs), data={
+                        "rejects": {code: n for code, n in self._codes.items() if code.startswith("img-")},
+                    })  # fmt: skip
 
     def _count(self, seen: Seen, kept: pa.Table) -> None:
         rejected = seen.need.rows if seen.code else seen.bad_rows

@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.events import Event, Listener, Terminated, silent
 from pipelines.memory import release_memory
 from pipelines.reading import InputLimits, estimate_seconds, read_split
-from pipelines.schedulers import check_scheduler_name
+from pipelines.schedulers import check_scheduler_name, spare_threads
 from pipelines.shard_stage import ShardStage, StageOptions
 from pipelines.splits import (
     BegunSplit,
@@ -34,6 +33,7 @@ from pose_data.atomic import file_sha256, storage_errors, sweep
 from pose_data.budget import BadBudget, check_disk, estimate_bytes, plan_memory
 from pose_data.commit import commit_split, update_root_manifest
 from pose_data.errors import InterruptedRun, UsageError
+from pose_data.events import Event, Listener, Terminated, silent
 from pose_data.formats.coco_folder import CocoSplit, find_coco
 from pose_data.job import is_split_whole
 from pose_data.lock import Holder, hold, require_held
@@ -128,9 +128,7 @@ def prepare(
         cluster_timeout_s=cluster_timeout_s, overwrite=overwrite, on_event=on_event,
     )  # fmt: skip
     _check_place(call.out, overwrite=overwrite)
-    if dry_run:
-        return _dry_run(call, began_s)
-    return _Preparation(call, began_s).run()
+    return _dry_run(call, began_s) if dry_run else _Preparation(call, began_s).run()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,15 +172,16 @@ def _dry_run(call: _Call, began_s: float) -> PrepareReport:
         facts = selection.facts
         size_bytes = estimate_bytes(call.recipe, len(facts.keypoint_indices), facts.rows, facts.annotation_count)
         check_disk(call.out, size_bytes)
+        scheduler = _scheduler_for(call, facts.rows)
         memory = plan_memory(
             call.recipe, len(facts.keypoint_indices), largest_picture_px=selection.largest_picture_px,
-            workers=call.workers, processes=_scheduler_for(call, facts.rows) == "local",
-            limit_bytes=call.memory_bytes,
+            workers=call.workers, processes=scheduler == "local", limit_bytes=call.memory_bytes,
+            spare_threads=spare_threads(scheduler),
         )  # fmt: skip
         planned = max(planned, memory.total_bytes)
         reports.append(SplitReport(
-            split=source.name, annotations=facts.annotation_count, kept=facts.rows,
-            rejected=facts.annotation_count - facts.rows, codes=selection.rejects, notes=selection.notes,
+            split=source.name, annotations=facts.annotation_count, kept=selection.persons,
+            rejected=facts.annotation_count - selection.persons, codes=selection.rejects, notes=selection.notes,
             pictures=selection.pictures, size_bytes=size_bytes, shards=-(-facts.rows // selection.shard_rows),
             seconds=estimate_seconds(selection, call.workers), examples=selection.examples,
         ))  # fmt: skip
@@ -283,9 +282,10 @@ class _Preparation:
             if resumed is not None:
                 return resumed, {}
         selection = read_split(source, call.recipe, call.limits, call.on_event)
+        release_memory()
         call.on_event(Event(
             kind="stage", split=source.name, stage="plan",
-            text=f"{selection.facts.rows:,} persons of {selection.pictures:,} pictures",
+            text=f"{selection.persons:,} persons of {selection.pictures:,} pictures",
         ))  # fmt: skip
         budget = BadBudget(
             call.limits.max_bad, selection.facts.annotation_count, selection.pictures, str(source.annotations)
@@ -320,6 +320,7 @@ class _Preparation:
             plan = plan_memory(
                 split.facts.recipe, keypoints, largest_picture_px=split.summary.largest_picture_px,
                 workers=self._call.workers, processes=self._scheduler == "local", limit_bytes=self._call.memory_bytes,
+                spare_threads=spare_threads(self._scheduler),
             )  # fmt: skip
             self._planned_memory_bytes = max(self._planned_memory_bytes, plan.total_bytes)
         check_disk(self._call.out, max(0, needed))
@@ -338,6 +339,7 @@ class _Preparation:
         )  # fmt: skip
         stage = ShardStage(begun, holder, options, self._stop, call.on_event)
         stage.run()
+        release_memory()
         call.on_event(Event(kind="stage", split=source.name, stage="commit", text="writing table and manifest"))
         require_held(records_folder(call.out), holder.token)
         counts = commit_split(

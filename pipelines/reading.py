@@ -2,27 +2,28 @@
 
 import os
 import time
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.events import Event, Listener
 from pose_data.errors import PROBLEMS, InputError
+from pose_data.events import Event, Listener
 from pose_data.formats import READERS
 from pose_data.formats.coco import DEFAULT_MAX_FILE_BYTES, AnnotationSet
 from pose_data.formats.coco_folder import CocoSplit
 from pose_data.imaging import PictureProblem, decode_picture, read_picture
+from pose_data.packed_table import PackedTable
 from pose_data.paths import resolve_inside
-from pose_data.plan import choose_shard_rows
+from pose_data.plan import PlannedRows, choose_shard_rows, plan_table
 from pose_data.recipes import Recipe
-from pose_data.selection import select_samples
+from pose_data.selection import select_packed
 from pose_data.store import SplitFacts
 
-__all__ = ["InputLimits", "Selection", "estimate_seconds", "problem_examples", "read_split"]
+__all__ = ["InputLimits", "Selection", "count_values", "estimate_seconds", "problem_examples", "read_split"]
 
 _PROBE_PICTURES = 200
 _EXAMPLES = 3
@@ -43,12 +44,15 @@ class InputLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """A split's annotations, chosen by a recipe: the table, and what a store will say of it."""
+    """A split's annotations, chosen by a recipe: the rows, and what a store will say of them."""
 
     source: CocoSplit
     facts: SplitFacts
-    table: pa.Table
+    rows: PackedTable
+    planned: PlannedRows
     shard_rows: int
+    persons: int
+    """Annotations that are kept."""
     pictures: int
     largest_picture_px: int
     rejects: Mapping[str, int]
@@ -73,39 +77,76 @@ def read_split(source: CocoSplit, recipe: Recipe, limits: InputLimits, on_event:
     """
     on_event(Event(kind="stage", split=source.name, stage="read", text=f"reading {source.annotations.name}"))
     annotations = READERS["coco"](
-        source.annotations, boxes=recipe.boxes, keep_segmentation=recipe.background == "white",
+        source.annotations, boxes=recipe.boxes, keep_segmentation=recipe.takes_masks,
         allow_outside=limits.allow_outside, max_file_bytes=limits.max_annotation_bytes,
     )  # fmt: skip
     for code, detail in annotations.notes:
         on_event(Event(kind="note", split=source.name, text=detail, data={"code": code}))
-    table = select_samples(annotations.table, recipe)
-    kept = table.filter(table["kept"])
-    rejects = Counter(code for code in table["code"].to_pylist() if code)
-    notes = Counter(note for values in kept["notes"].to_pylist() for note in values)
-    if kept.num_rows == 0:
+    rows = select_packed(annotations.rows, recipe)
+    kept = rows.column("kept")
+    kept_count = pc.sum(kept).as_py() or 0
+    rejects = count_values(rows.column("code").drop_null())
+    if kept_count == 0:
         raise InputError(
-            "no-samples", f"none of the {table.num_rows} annotations can be prepared: {_listed(rejects)}",
+            "no-samples", f"none of the {rows.num_rows} annotations can be prepared: {_listed(rejects)}",
             where=str(source.annotations), hint="choose another --recipe or relax its filters; posedata check coco",
         )  # fmt: skip
-    _probe_pictures(source, kept, limits.allow_outside)
-    shard_rows = recipe.shard_rows or choose_shard_rows(kept.num_rows, recipe.chunk_rows)
+    _probe_pictures(source, _first_names(rows), limits.allow_outside)
+    pictures, largest_picture_px = _pictures(rows)
+    image_count = pc.count_distinct(rows.column("image_id").filter(kept)).as_py()
+    shard_rows = recipe.shard_rows or choose_shard_rows(image_count if recipe.rows == "scenes" else kept_count, recipe)
+    planned = plan_table(rows, recipe, shard_rows)
     return Selection(
         source=source,
-        facts=_facts(source, recipe, annotations, kept.num_rows, shard_rows),
-        table=table,
+        facts=_facts(source, recipe, annotations, planned, shard_rows),
+        rows=rows,
+        planned=planned,
         shard_rows=shard_rows,
-        pictures=pc.count_distinct(kept["file_name"]).as_py(),
-        largest_picture_px=pc.max(
-            pc.multiply(kept["image_width_px"].cast(pa.int64()), kept["image_height_px"].cast(pa.int64()))
-        ).as_py()
-        or 0,
-        rejects=dict(sorted(rejects.items())),
-        notes=dict(sorted(notes.items())),
-        examples=problem_examples(table),
+        persons=kept_count,
+        pictures=pictures,
+        largest_picture_px=largest_picture_px,
+        rejects=rejects,
+        notes=count_values(pc.list_flatten(rows.column("notes").filter(kept))),
+        examples=problem_examples(rows),
     )
 
 
-def _facts(source: CocoSplit, recipe: Recipe, annotations: AnnotationSet, rows: int, shard_rows: int) -> SplitFacts:
+def count_values(texts: pa.ChunkedArray) -> dict[str, int]:
+    """Return text → how often it occurs, by name."""
+    found = pc.value_counts(texts)
+    return dict(sorted(zip(found.field("values").to_pylist(), found.field("counts").to_pylist(), strict=True)))
+
+
+def _kept_blocks(rows: PackedTable, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Yield the columns of the rows that are kept, in pieces."""
+    for block in rows.blocks([*columns, "kept"]):
+        yield block.filter(block["kept"])
+
+
+def _first_names(rows: PackedTable) -> list[str]:
+    """Return the file names of the first pictures of kept persons, each once."""
+    names: dict[str, None] = {}
+    for block in _kept_blocks(rows, ["file_name"]):
+        names |= dict.fromkeys(pc.unique(block["file_name"]).to_pylist())
+        if len(names) >= _PROBE_PICTURES:
+            break
+    return list(names)[:_PROBE_PICTURES]
+
+
+def _pictures(rows: PackedTable) -> tuple[int, int]:
+    """Return how many pictures the kept persons are of, and the pixels of the largest, 0 when no size is known."""
+    names: list[pa.Array] = []
+    largest_px = 0
+    for block in _kept_blocks(rows, ["file_name", "image_width_px", "image_height_px"]):
+        names.append(pc.unique(block["file_name"]))
+        sides = [block[name].cast(pa.int64()) for name in ("image_width_px", "image_height_px")]
+        largest_px = max(largest_px, pc.max(pc.multiply(*sides)).as_py() or 0)
+    return pc.count_distinct(pa.chunked_array(names, pa.string())).as_py(), largest_px
+
+
+def _facts(
+    source: CocoSplit, recipe: Recipe, annotations: AnnotationSet, planned: PlannedRows, shard_rows: int
+) -> SplitFacts:
     skeleton, indices = recipe.skeleton_of(annotations.skeleton)
     return SplitFacts(
         split=source.name,
@@ -113,11 +154,12 @@ def _facts(source: CocoSplit, recipe: Recipe, annotations: AnnotationSet, rows: 
         skeleton=skeleton,
         full_skeleton=annotations.skeleton,
         keypoint_indices=indices,
-        rows=rows,
+        rows=planned.rows,
         shard_rows=shard_rows,
         annotation_file=source.annotations.name,
         annotation_sha256=annotations.sha256,
-        annotation_count=annotations.table.num_rows,
+        annotation_count=annotations.annotation_count,
+        persons_a_shard=planned.persons_a_shard if recipe.rows == "scenes" else 0,
     )
 
 
@@ -125,23 +167,21 @@ def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{code} {count}" for code, count in sorted(counts.items())) or "the file has no annotations"
 
 
-def problem_examples(table: pa.Table) -> dict[str, tuple[str, ...]]:
+def problem_examples(rows: PackedTable) -> dict[str, tuple[str, ...]]:
     """Return up to three examples for each reject code: annotation id, file name, detail."""
+    codes = rows.column("code")
     examples: dict[str, tuple[str, ...]] = {}
-    for code in pc.unique(table["code"]).to_pylist():
-        if code is None:
-            continue
-        rows = table.filter(pc.equal(table["code"], code)).slice(0, _EXAMPLES).to_pylist()
+    for code in sorted(pc.unique(codes.drop_null()).to_pylist()):
+        first = pc.indices_nonzero(pc.equal(codes, code))[:_EXAMPLES].to_numpy().astype(np.int64)
         examples[code] = tuple(
             f"annotation {row['annotation_id']} of {row['file_name']}" + (f": {row['detail']}" if row["detail"] else "")
-            for row in rows
+            for row in rows.take(first).to_pylist()
         )
-    return dict(sorted(examples.items()))
+    return examples
 
 
-def _probe_pictures(source: CocoSplit, kept: pa.Table, allow_outside: bool) -> None:
+def _probe_pictures(source: CocoSplit, names: Sequence[str], allow_outside: bool) -> None:
     """Look for the first pictures, so that a wrong folder is found in a moment and not after hours."""
-    names = pc.unique(kept["file_name"].slice(0, 20 * _PROBE_PICTURES)).to_pylist()[:_PROBE_PICTURES]
     first_problem = ""
     for name in names:
         path = resolve_inside(source.images, name, allow_outside=allow_outside)
@@ -165,7 +205,7 @@ def _missing_detail(path: Path) -> str:
 
 def estimate_seconds(selection: Selection, workers: int) -> float:
     """Return about how long the shards will take, from the time of decoding the first pictures."""
-    names = pc.unique(selection.table.filter(selection.table["kept"])["file_name"]).to_pylist()[:_TIMED_PICTURES]
+    names = _first_names(selection.rows)[:_TIMED_PICTURES]
     decoded = 0
     began_s = time.perf_counter()
     for name in names:

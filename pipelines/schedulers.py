@@ -15,7 +15,7 @@ from typing import Any, cast
 from pipelines.tasks import ShardOutcome, ShardTask, Slots, environment, run_remote_task, run_task
 from pose_data.errors import StorageError, UsageError
 
-__all__ = ["Runner", "check_scheduler_name", "open_runner"]
+__all__ = ["Runner", "check_scheduler_name", "open_runner", "spare_threads"]
 
 Outcomes = Generator[ShardOutcome | None, None, None]
 Runner = Callable[[Sequence[ShardTask]], Outcomes]
@@ -26,6 +26,9 @@ Closing what it gives stops the tasks that are left, and waits a little for thos
 _POLL_S = 0.1
 _GATHER_S = 2.0
 _DRAIN_S = 4.0
+# One computes beside the workers, since threads wait for the interpreter's lock a fifth of the time; one more takes
+# the slot of a thread that waits for the disk. A third would be no faster, and each has buffers of its own.
+_COMPUTING_SPARE, _WAITING_SPARE = 1, 1
 _LOOK_S = 1.0
 # glibc gives freed memory back at once under distributed's own setting, so that every decoded picture
 # is mapped and faulted in afresh; with these two, workers are about 1.4 times as fast.
@@ -39,6 +42,11 @@ def check_scheduler_name(name: str) -> None:
             "scheduler-unknown", f"there is no scheduler {name!r}",
             hint="auto, sync, threads, local, or the address of a Dask scheduler such as tcp://host:8786",
         )  # fmt: skip
+
+
+def spare_threads(scheduler: str) -> int:
+    """Return how many threads hold a shard beside the workers, waiting for the disk or for the interpreter."""
+    return _COMPUTING_SPARE + _WAITING_SPARE if scheduler == "threads" else 0
 
 
 @contextmanager
@@ -63,7 +71,7 @@ def open_runner(
 def _in_process(workers: int, scheduler: str, stop: threading.Event, on_picture: Callable[[], None]) -> Runner:
     def run(tasks: Sequence[ShardTask]) -> Outcomes:
         outcomes: queue.SimpleQueue[ShardOutcome | BaseException] = queue.SimpleQueue()
-        slots = Slots(workers)
+        slots = Slots(workers + (_COMPUTING_SPARE if scheduler == "threads" else 0))
 
         def one(task: ShardTask) -> None:
             if stop.is_set():
@@ -81,8 +89,7 @@ def _in_process(workers: int, scheduler: str, stop: threading.Event, on_picture:
                 if scheduler == "sync":
                     dask.local.get_sync(graph, list(graph))
                 else:
-                    # Two threads more than may compute: while one waits for the disk, another takes its slot.
-                    dask.threaded.get(graph, list(graph), num_workers=workers + 2)
+                    dask.threaded.get(graph, list(graph), num_workers=workers + spare_threads(scheduler))
             except BaseException as error:  # noqa: BLE001 - handed to the consumer below, which raises it
                 outcomes.put(error)
 

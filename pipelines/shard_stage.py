@@ -6,13 +6,13 @@ from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
 
-from pipelines.events import Event, Listener
 from pipelines.schedulers import open_runner
 from pipelines.splits import BegunSplit
 from pipelines.tasks import ShardOutcome, ShardTask, environment, outcome_of
 from pose_data.atomic import remove_file, sweep
 from pose_data.budget import BadBudget
 from pose_data.errors import PROBLEMS, PoseError, ResumeMismatchError
+from pose_data.events import Event, Listener
 from pose_data.isolated import make_shard_isolated
 from pose_data.job import changed_pictures, whole_shards
 from pose_data.lock import Holder, require_held
@@ -55,7 +55,9 @@ class ShardStage:
         self._budget = BadBudget(self._options.max_bad, self._facts.annotation_count, summary.pictures, str(split.path))
         self._budget.add(summary.bad)
         missing = self._missing_shards()
-        self._on_event(Event(kind="stage", split=split.name, stage="shards", done=self._rows, total=self._job.rows))
+        self._on_event(Event(
+            kind="stage", split=split.name, stage="shards", done=self._rows, total=self._job.rows, data=self._unit(),
+        ))  # fmt: skip
         if missing:
             self._make(missing)
             sweep(split.path)  # what workers left behind that died, or hang, in a shard
@@ -107,6 +109,12 @@ class ShardStage:
         if outcome is None:
             self._progress()
         elif outcome.status == "done":
+            if outcome.tries > 1:
+                self.retries += 1
+                self._on_event(Event(
+                    kind="retry", split=self._job.split.name, data={"shard": outcome.shard},
+                    text=f"shard {outcome.shard} was made by another worker: one died in it",
+                ))  # fmt: skip
             self._count(outcome)
             self._progress()
         elif outcome.status in ("stalled", "suspect"):
@@ -143,6 +151,10 @@ class ShardStage:
         bad = sum(count for code, count in outcome.rejects.items() if PROBLEMS[code].fate == "reject")
         self._budget.add(bad, outcome.bad_pictures, examples=", ".join(outcome.rejects))
 
+    def _unit(self) -> dict[str, str]:
+        """Return what the progress counts, where that is not persons."""
+        return {"unit": "pictures"} if self._facts.recipe.rows == "scenes" else {}
+
     def _progress(self) -> None:
         self._on_event(Event(
             kind="progress", split=self._job.split.name, stage="shards", done=self._rows, total=self._job.rows,
@@ -151,5 +163,6 @@ class ShardStage:
                 "bytes": self._size_bytes,
                 "rejects": dict(self._rejects),
                 "seconds": time.monotonic() - self._began_s,
+                **self._unit(),
             },
         ))  # fmt: skip

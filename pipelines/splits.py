@@ -28,7 +28,7 @@ from pose_data.job import (
 from pose_data.layout import split_arrays
 from pose_data.manifest import SplitFolder, is_finished, read_record, records_folder
 from pose_data.plan import PlanSummary, summarise_plan, write_plan
-from pose_data.recipes import Recipe
+from pose_data.recipes import RECIPES, Recipe
 from pose_data.shard import ShardJob
 from pose_data.store import SplitFacts, create_split, read_split_facts
 from pose_data.verify import split_facts
@@ -138,6 +138,7 @@ def _job(folder: SplitFolder, source: CocoSplit, facts: SplitFacts, allow_outsid
         keypoint_indices=facts.keypoint_indices,
         rows=facts.rows,
         shard_rows=facts.shard_rows,
+        persons_a_shard=facts.persons_a_shard,
         allow_outside=allow_outside,
     )
 
@@ -158,7 +159,7 @@ def begin_split(folder: SplitFolder, selection: Selection, *, allow_outside: boo
     metadata = create_split(folder.path.parent, facts)
     job = _job(folder, selection.source, facts, allow_outside)
     save_job(job)
-    write_plan(folder.plan, selection.table, selection.shard_rows, facts.recipe.order_seed)
+    write_plan(folder.plan, selection.rows, facts.recipe, selection.shard_rows, selection.planned)
     save_fingerprint(folder, fields)
     return BegunSplit(job=job, facts=facts, metadata=metadata, summary=summarise_plan(folder.plan))
 
@@ -210,7 +211,7 @@ def remove_split(folder: SplitFolder) -> None:
 
 
 def _all_encodings() -> tuple[Recipe, ...]:
-    return Recipe(), Recipe(encoding="simcc")
+    return Recipe(), Recipe(encoding="simcc"), RECIPES["openpose-368"]
 
 
 def _remove_if_empty(path: Path) -> None:

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -28,9 +28,11 @@ __all__ = ["ShardOutcome", "ShardTask", "Slots", "environment", "outcome_of", "r
 
 Status = Literal["done", "stalled", "suspect", "stopped", "failed"]
 _POLL_S = 0.05
-# Fresh pages cost time, kept ones memory: about half a megabyte a shard.
-_SHARDS_A_RELEASE = 4
+# Fresh pages cost time, kept ones memory: the allocator's holes grow by some megabytes with a hundred pictures.
+_PICTURES_A_RELEASE = 48
 _LOCK_CHECK_S = 1.0
+_REMOTE_TRIES = 2
+"""A worker may die of something else than a picture: another one tries before the shard is looked at in isolation."""
 _STOP_GRACE_S = 3.0
 
 
@@ -49,6 +51,8 @@ class ShardOutcome:
     bad_pictures: int = 0
     size_bytes: int = 0
     rejects: Mapping[str, int] = field(default_factory=dict)
+    tries: int = 1
+    """How often a worker began the shard: more than once where one died in it."""
     error: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -129,7 +133,7 @@ def run_remote_task(task: ShardTask) -> ShardOutcome:
         last_look = time.monotonic()
         return not is_held_by(Path(task.lock_folder), task.token)
 
-    return _made_before(task) or run_task(task, should_stop=lost)
+    return _made_before(task) or run_task(task, should_stop=lost, tries=_REMOTE_TRIES)
 
 
 def _made_before(task: ShardTask) -> ShardOutcome | None:
@@ -147,6 +151,7 @@ def run_task(
     should_stop: Callable[[], bool],
     on_picture: Callable[[], None] = lambda: None,
     slots: Slots | None = None,
+    tries: int = 1,
 ) -> ShardOutcome:
     """Make a shard in a thread of its own and watch it; return what became of it, never raise.
 
@@ -155,22 +160,29 @@ def run_task(
     ``suspect``.
     """
     marker = SplitFolder(Path(task.split_path)).started(task.shard)
-    if marker.is_file():
+    begun = _times_begun(marker)
+    if begun >= tries:
         return ShardOutcome(shard=task.shard, status="suspect")
     watched = _Watched(task, should_stop, on_picture, slots or Slots(1))
     try:
         with storage_errors("starting a shard", marker):
             make_folder(marker.parent)
-            write_file(marker, b"")
-        outcome = watched.run()
-        if task.shard % _SHARDS_A_RELEASE == 0:
-            release_memory()
+            write_file(marker, b"." * (begun + 1))
+        outcome = replace(watched.run(), tries=begun + 1)
         if outcome.status in ("done", "stopped", "failed"):
             with storage_errors("ending a shard", marker):
                 remove_file(marker)
     except PoseError as error:
         return ShardOutcome(shard=task.shard, status="failed", error=error.fields())
     return outcome
+
+
+def _times_begun(marker: Path) -> int:
+    """Return how many processes began a shard and did not end it: one dot each."""
+    try:
+        return max(1, marker.stat().st_size)
+    except FileNotFoundError:
+        return 0
 
 
 class _Watched:
@@ -183,6 +195,7 @@ class _Watched:
         self._picture_began_s = math.inf  # no picture is in hand
         self._turn = threading.Lock()
         self._computing = self._abandoned = self._writing = False
+        self._pictures = 0
 
     def run(self) -> ShardOutcome:
         thread = threading.Thread(target=self._make, name=f"shard-{self._task.shard}", daemon=True)
@@ -231,6 +244,9 @@ class _Watched:
     def _before_picture(self, name: str) -> None:
         if self._abandoned or self._should_stop():
             raise _StopShard
+        if self._pictures % _PICTURES_A_RELEASE == 0:
+            release_memory()
+        self._pictures += 1
         self._picture_began_s = time.monotonic()
         self._on_picture()
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.events import Event, Listener, silent
 from pipelines.parallel import in_threads
 from pose_data.errors import DamageError, InputError, InterruptedRun, StoreError, UsageError
+from pose_data.events import Event, Listener, silent
 from pose_data.findings import Finding
 from pose_data.formats.coco_folder import find_coco
 from pose_data.imaging import single_threaded
@@ -337,7 +337,7 @@ class _Verification:
 def _missing_source(check: SplitCheck, source: Source) -> list[Finding]:
     """Return a note when crops cannot be made again for want of pictures or masks."""
     what = "pictures" if source.images_root is None else ""
-    if not what and check.facts is not None and check.facts.recipe.background == "white":
+    if not what and check.facts is not None and check.facts.recipe.takes_masks:
         what = "masks (the annotation file)" if source.segmentations is None else ""
     if not what:
         return []

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import numpy as np
 import xxhash
 
 from pose_data.errors import PoseError, StorageError
@@ -294,10 +295,12 @@ class _AlignedBlock:
         # Used again by the next file: fresh pages cost more than the copy into them.
         self._map = _free_maps.pop() if _free_maps else mmap.mmap(-1, self.SIZE_BYTES, flags=_PRIVATE)
         self._memory = memoryview(self._map)
+        self._bytes = np.frombuffer(self._memory, np.uint8)
         self._filled = 0
 
     def give_back(self) -> None:
         """Leave the memory to the next file."""
+        del self._bytes
         self._memory.release()
         if len(_free_maps) < _MOST_FREE_MAPS:
             _free_maps.append(self._map)
@@ -309,7 +312,8 @@ class _AlignedBlock:
     def take(self, view: memoryview) -> memoryview:
         """Copy in what fits of ``view``; return the rest."""
         count = min(len(view), self.SIZE_BYTES - self._filled)
-        self._memory[self._filled : self._filled + count] = view[:count]
+        # NumPy copies without holding the interpreter lock, a memoryview does not let it go.
+        np.copyto(self._bytes[self._filled : self._filled + count], np.frombuffer(view[:count], np.uint8))
         self._filled += count
         return view[count:]
 
@@ -353,7 +357,10 @@ def remove_tree(path: Path) -> None:
 
 
 def replace_file(source: Path, target: Path) -> None:
-    """Move a whole, synced file of the same file system to ``target``, in place of what is there. Raises OSError."""
+    """Move a whole, synced file to ``target`` on the same file system, in place of what is there; or a folder.
+
+    A folder may take the place of an empty one only. Raises OSError.
+    """
     make_folder(target.parent)
     _step("rename", target)
     source.replace(target)

@@ -52,38 +52,43 @@ def check_disk(out: Path, needed_bytes: int) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryPlan:
-    """How much memory a preparation may take, and what it is made of."""
+    """How much memory a preparation may take, and what it is made of.
 
-    workers: int
+    ``holders`` are the threads or processes that hold a shard's data at the same time.
+    """
+
+    holders: int
     largest_picture_bytes: int
     shard_buffer_bytes: int
     base_bytes: int
 
     @property
     def worker_bytes(self) -> int:
-        """Return the memory of one worker's data: the largest picture (twice when masked) and its buffers."""
+        """Return the memory of one holder's data: the largest picture (twice when masked) and its buffers."""
         return self.largest_picture_bytes + self.shard_buffer_bytes
 
     @property
     def total_bytes(self) -> int:
         """Return the planned peak of the whole process tree."""
-        return self.base_bytes + self.workers * self.worker_bytes
+        return self.base_bytes + self.holders * self.worker_bytes
 
 
 def plan_memory(
-    recipe: Recipe, keypoint_count: int, *, largest_picture_px: int, workers: int, processes: bool, limit_bytes: int
-) -> MemoryPlan:
-    """Return the plan ``workers × (largest picture + shard buffer)`` on top of the program itself.
+    recipe: Recipe, keypoint_count: int, *, largest_picture_px: int, workers: int, processes: bool, limit_bytes: int,
+    spare_threads: int = 0,
+) -> MemoryPlan:  # fmt: skip
+    """Return the plan ``(workers + spare_threads) × (largest picture + shard buffer)`` on top of the program itself.
 
-    It does not depend on the size of the data set. Raises UsageError when it is over ``limit_bytes``.
+    ``spare_threads`` hold a shard, too, while others wait for the disk. The plan does not depend on the size of the
+    data set. Raises UsageError when it is over ``limit_bytes``.
     """
     chunk = sum(
         layout.row_bytes() * recipe.chunk_rows for layout in split_arrays(recipe, keypoint_count) if layout.sharded
     )
-    # The file's bytes, the decoded picture, and for a mask the whitened copy and the mask itself.
-    copies = 7 if recipe.background == "white" else 4
+    # The file's bytes, the decoded picture, and for masks a whitened copy or regions and the mask itself.
+    copies = 7 if recipe.takes_masks else 4
     plan = MemoryPlan(
-        workers=workers,
+        holders=workers + spare_threads,
         largest_picture_bytes=largest_picture_px * copies,
         # A chunk, its coded form with the codec's scratch space, and float maps before rounding.
         shard_buffer_bytes=4 * chunk + 16_000_000,

@@ -122,7 +122,7 @@ def count_table(path: Path) -> dict[str, Any]:
     notes: Counter[str] = Counter()
     try:
         with pq.ParquetFile(path) as table:
-            for batch in table.iter_batches(columns=["kept", "code", "notes"], batch_size=4096):
+            for batch in table.iter_batches(columns=["kept", "code", "notes"], batch_size=4096, use_threads=False):
                 columns = batch.to_pydict()
                 annotations += batch.num_rows
                 kept += sum(columns["kept"])
@@ -214,11 +214,16 @@ def _table_parts(job: ShardJob, leaked: set[str]) -> Iterator[pa.Table]:
 def _finished_rows(rows: pa.Table, record: ShardRecord, leaked: set[str]) -> pa.Table:
     kept, code, detail, notes = (rows[name].to_pylist() for name in ("kept", "code", "detail", "notes"))
     digests = [record.pictures.get(name) for name in rows["file_name"].to_pylist()]
+    persons: dict[int, list[int]] = {}
+    for position, row in enumerate(rows["row"].to_pylist()):
+        if kept[position]:
+            persons.setdefault(row, []).append(position)
     for reject in record.rejects:
-        position = reject.row - record.first_row
-        kept[position], code[position], detail[position] = False, reject.code, reject.detail
+        for position in persons[reject.row]:
+            kept[position], code[position], detail[position] = False, reject.code, reject.detail
     for row, note in record.notes:
-        notes[row - record.first_row].append(note)
+        for position in persons[row]:
+            notes[position].append(note)
     for position, digest in enumerate(digests):
         if digest in leaked:
             notes[position].append("split-leak")

@@ -18,13 +18,17 @@ __all__ = [
     "RIGHT",
     "Colour",
     "draw_box",
+    "draw_corners",
+    "draw_label",
     "draw_skeleton",
     "draw_text",
     "fit_text",
+    "flow",
     "glow",
     "keypoint_colours",
     "resized",
     "resized_by",
+    "veiled",
 ]
 
 Pixels = NDArray[np.uint8]
@@ -35,6 +39,7 @@ LEFT: Colour = (255, 159, 28)
 RIGHT: Colour = (51, 181, 255)
 CENTRE: Colour = (232, 232, 232)
 _DARK: Colour = (16, 18, 22)
+_VEIL: Colour = (255, 90, 90)
 _SHIFT = 4
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _BOLD_FONT = cv2.FONT_HERSHEY_DUPLEX
@@ -88,6 +93,33 @@ def draw_box(pixels: Pixels, box_xywh: Sequence[float], colour: Colour, thicknes
     cv2.rectangle(pixels, *corners, colour, thickness, cv2.LINE_AA, _SHIFT)
 
 
+def draw_corners(pixels: Pixels, box_xywh: Sequence[float], colour: Colour, thickness: int = 1) -> None:
+    """Draw the four corners of a box, a fifth of its shorter side long, with a dark rim: it hides less than a box."""
+    x, y, width, height = box_xywh
+    length = 0.2 * min(width, height)
+    for shade, extra in ((_DARK, 2), (colour, 0)):
+        for corner_x, step_x in ((x, length), (x + width, -length)):
+            for corner_y, step_y in ((y, length), (y + height, -length)):
+                corner = _fixed((corner_x, corner_y))
+                for end in ((corner_x + step_x, corner_y), (corner_x, corner_y + step_y)):
+                    cv2.line(pixels, corner, _fixed(end), shade, thickness + extra, cv2.LINE_AA, _SHIFT)
+
+
+def draw_label(pixels: Pixels, corner_xy: tuple[float, float], text: str, *, colour: Colour, size_px: float) -> None:
+    """Write dark text on a coloured plate that stands on ``corner_xy``, moved so that it lies inside the picture.
+
+    Nothing is written on a picture that is smaller than the plate.
+    """
+    plain, margin = _ascii(text), max(2, round(0.25 * size_px))
+    width, height = _text_width(plain, size_px, False) + 2 * margin, round(0.8 * size_px) + 2 * margin
+    if width > pixels.shape[1] or height > pixels.shape[0]:
+        return
+    left = min(max(round(corner_xy[0]), 0), pixels.shape[1] - width)
+    top = min(max(round(corner_xy[1]) - height, 0), pixels.shape[0] - height)
+    cv2.rectangle(pixels, (left, top), (left + width - 1, top + height - 1), colour, -1)
+    draw_text(pixels, (left + margin, top + height - margin - 1), plain, size_px=size_px)
+
+
 def glow(
     pixels: Pixels, maps: NDArray[np.float32], colours: Sequence[Colour], map_to_pixels: NDArray[np.float64]
 ) -> Pixels:
@@ -95,8 +127,7 @@ def glow(
 
     ``map_to_pixels`` (2, 3) takes a map cell to the frame of ``pixels``.
     """
-    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
-    base = np.repeat(18.0 + 0.42 * grey, 3, axis=2)
+    base = _dark_grey(pixels)
     size_wh = pixels.shape[1], pixels.shape[0]
     # Maps of one colour do not add up: the brightest counts.
     for colour in dict.fromkeys(colours):
@@ -107,6 +138,40 @@ def glow(
         base = base * (1.0 - strength) + np.array(colour, np.float32) * strength
     lit: Pixels = np.clip(base, 0, 255).astype(np.uint8)
     return lit
+
+
+def _dark_grey(pixels: Pixels) -> NDArray[np.float32]:
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
+    return np.repeat(np.float32(18.0) + np.float32(0.42) * grey, 3, axis=2)
+
+
+def flow(pixels: Pixels, fields: NDArray[np.float32], map_to_pixels: NDArray[np.float64]) -> Pixels:
+    """Return the picture, dark and grey, with vector fields (L, 2, h, w) on it, hue by direction.
+
+    In every cell the longest vector counts. ``map_to_pixels`` (2, 3) takes a cell to the frame of ``pixels``.
+    """
+    length = np.hypot(fields[:, 0], fields[:, 1])
+    longest = length.argmax(axis=0)[None, None]
+    x, y = np.take_along_axis(fields, longest, axis=0)[0]
+    hue = (np.degrees(np.arctan2(y, x)) % 360.0) / 2.0
+    full = np.full(hue.shape, 255, np.uint8)
+    colours = cv2.cvtColor(np.stack([hue.astype(np.uint8), full // 4 * 3, full], axis=-1), cv2.COLOR_HSV2RGB)
+    size_wh = pixels.shape[1], pixels.shape[0]
+    spread = cv2.warpAffine(colours.astype(np.float32), map_to_pixels, size_wh, flags=cv2.INTER_NEAREST)
+    strength = np.minimum(length.max(axis=0), 1.0).astype(np.float32)
+    strength = cv2.warpAffine(strength, map_to_pixels, size_wh, flags=cv2.INTER_LINEAR)[..., None]
+    drawn: Pixels = np.clip(_dark_grey(pixels) * (1.0 - strength) + spread * strength, 0, 255).astype(np.uint8)
+    return drawn
+
+
+def veiled(pixels: Pixels, mask: NDArray[np.float32], map_to_pixels: NDArray[np.float64]) -> Pixels:
+    """Return the picture striped where ``mask`` (h, w), 1 and below, says that it does not count."""
+    size_wh = pixels.shape[1], pixels.shape[0]
+    hidden = cv2.warpAffine(1.0 - mask, map_to_pixels, size_wh, flags=cv2.INTER_LINEAR)[..., None]
+    y, x = np.indices(pixels.shape[:2])
+    stripes = np.where(((x + y) // 4 % 2 == 0)[..., None], np.array(_VEIL, np.float32), pixels.astype(np.float32))
+    drawn: Pixels = np.clip(pixels * (1.0 - 0.6 * hidden) + 0.6 * hidden * stripes, 0, 255).astype(np.uint8)
+    return drawn
 
 
 def draw_text(

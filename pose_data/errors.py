@@ -163,6 +163,7 @@ _REJECT: dict[str, str] = {
     "not-an-object": "the record is not a JSON object",
     "num-not-finite": "a number is NaN, infinite, text, null or a boolean",
     "image-unknown": "image_id names no picture of this file",
+    "image-size-missing": "the recipe needs the picture's size and the annotation file does not say it",
     "category-unknown": "category_id names no category of this file",
     "kpt-missing": "the record has no list of keypoints",
     "kpt-length": "the keypoint list is not 3 numbers for each keypoint of the skeleton",

@@ -253,7 +253,14 @@ def single_threaded() -> Iterator[None]:
         _thread_count.leave()
 
 
-def warp_crop(pixels: Pixels, transform_image_to_crop: NDArray[np.float64], out: Pixels, *, border: int = 0) -> None:
+def warp_crop(
+    pixels: Pixels,
+    transform_image_to_crop: NDArray[np.float64],
+    out: Pixels,
+    *,
+    border: int = 0,
+    scratch: Pixels | None = None,
+) -> None:
     """Write the bilinear affine warp of a picture into ``out``, without a copy.
 
     Args:
@@ -261,6 +268,7 @@ def warp_crop(pixels: Pixels, transform_image_to_crop: NDArray[np.float64], out:
         transform_image_to_crop: (2, 3) float64, image frame to crop frame.
         out: (h, w, 3) uint8; pixels must be contiguous within a row (rows and windows of a larger array are).
         border: Grey level outside the picture.
+        scratch: (h, w, 4) uint8, used for a four-channel warp; fresh memory for each costs time.
     """
     height, width = out.shape[:2]
     padded = pixels.shape[2] == 4
@@ -268,7 +276,7 @@ def warp_crop(pixels: Pixels, transform_image_to_crop: NDArray[np.float64], out:
         pixels,
         transform_image_to_crop,
         (width, height),
-        dst=None if padded else out,
+        dst=scratch if padded else out,
         flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=(border, border, border, border),

@@ -116,7 +116,8 @@ def _split_info(folder: SplitFolder) -> SplitInfo:
 def _arrays(folder: SplitFolder, facts: SplitFacts) -> tuple[ArrayInfo, ...]:
     return tuple(
         ArrayInfo(
-            name=layout.name, shape=(facts.rows, *layout.row_shape), dtype=layout.dtype.name, codec=layout.codec,
+            name=layout.name, shape=(layout.places(facts.rows, facts.shard_rows), *layout.row_shape),
+            dtype=layout.dtype.name, codec=layout.codec,
             size_bytes=sum(file.stat().st_size for file in (folder.path / layout.name).glob("c.*")),
         )
         for layout in facts.layouts()

@@ -44,6 +44,7 @@ def save_job(job: ShardJob) -> None:
         "keypoint_indices": list(job.keypoint_indices),
         "rows": job.rows,
         "shard_rows": job.shard_rows,
+        "persons_a_shard": job.persons_a_shard,
         "allow_outside": job.allow_outside,
     }
     write_record(job.split.work / "job.json", payload)
@@ -59,6 +60,7 @@ def load_job(split: SplitFolder) -> ShardJob:
         keypoint_indices=tuple(payload["keypoint_indices"]),
         rows=payload["rows"],
         shard_rows=payload["shard_rows"],
+        persons_a_shard=payload["persons_a_shard"],
         allow_outside=payload["allow_outside"],
     )
 

@@ -30,6 +30,7 @@ __all__ = [
     "read_shard_record",
     "records_folder",
     "root_manifest_path",
+    "shard_key",
     "write_record",
     "write_shard_record",
 ]
@@ -41,6 +42,11 @@ _OWN = ".posedata"
 def records_folder(root: Path) -> Path:
     """Return the folder for our own records in a store or a split."""
     return root / _OWN
+
+
+def shard_key(array: str, row_dimensions: int, shard: int) -> str:
+    """Return the place of a shard's data file in its split, for an array with so many dimensions besides the rows."""
+    return f"{array}/" + ".".join(["c", str(shard), *["0"] * row_dimensions])
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +95,7 @@ class SplitFolder:
 
     def shard_file(self, array: str, row_dimensions: int, shard: int) -> Path:
         """Return the data file of one shard of an array with so many dimensions besides the rows."""
-        return self.path / array / ".".join(["c", str(shard), *["0"] * row_dimensions])
+        return self.path / shard_key(array, row_dimensions, shard)
 
 
 def canonical_json(value: Any) -> bytes:

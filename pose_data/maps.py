@@ -30,7 +30,8 @@ def render_maps(
             split_ratio=recipe.split_ratio, sigma=recipe.sigma,
         )  # fmt: skip
         for name, values in zip(("simcc_x", "simcc_y"), vectors, strict=True):
-            out[name][:] = np.rint(values * 255.0) if out[name].dtype == np.uint8 else values
+            if name in out:
+                out[name][:] = np.rint(values * 255.0) if out[name].dtype == np.uint8 else values
         return
     options: dict[str, Any] = {
         "encoding": recipe.encoding,

@@ -1,15 +1,19 @@
-"""The plan: which person goes into which row and shard, fixed before any picture is decoded.
+"""The plan: which person or picture goes into which row and shard, fixed before any picture is decoded.
 
 Pictures are taken in a seeded order; the persons of one picture stay adjacent, and a picture is
 not split over two shards unless nothing else fills the gap, so that each is decoded once and
-reading in sequence is already mixed. The plan is a Parquet file with one row group a shard.
+reading in sequence is already mixed. Of scenes a row is a picture with at least one person that was kept; the
+annotations of it that were left out stand in the plan beside those, since its mask is made from them. The plan
+is a Parquet file with one row group a shard.
 """
 
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -19,34 +23,40 @@ import pyarrow.parquet as pq
 
 from pose_data.atomic import AtomicFile
 from pose_data.errors import PROBLEMS, DamageError
+from pose_data.packed_table import PackedTable
+from pose_data.recipes import Recipe
 from pose_data.table import PLAN_SCHEMA
 
 __all__ = [
     "ParquetSink",
     "PlanSummary",
+    "PlannedRows",
     "assign_rows",
     "choose_shard_rows",
+    "plan_table",
     "read_plan_rows",
     "read_rejected_rows",
     "summarise_plan",
     "write_plan",
 ]
 
-_LARGEST_SHARD_ROWS = 1024
-_SMALLEST_SHARD_ROWS = 64
+# Largest and smallest.
+_SHARD_ROWS: Mapping[str, tuple[int, int]] = MappingProxyType({"persons": (1024, 64), "scenes": (256, 16)})
 _SHARDS_WANTED = 8
 _ROW_GROUP_ROWS = 4096
+_TAKEN_ROWS = 8192
 
 
-def choose_shard_rows(rows: int, chunk_rows: int) -> int:
+def choose_shard_rows(rows: int, recipe: Recipe) -> int:
     """Return the rows a shard when the recipe leaves it open: 1,024, or less so that small sets make 8 shards.
 
-    A shard is the unit of work and of resuming; the choice depends on the number of rows alone.
+    Scenes are larger: 256 and less. A shard is the unit of work and of resuming; the choice depends on the number of
+    rows alone.
     """
-    size = _LARGEST_SHARD_ROWS
-    while size > _SMALLEST_SHARD_ROWS and rows < _SHARDS_WANTED * size:
+    size, smallest = _SHARD_ROWS[recipe.rows]
+    while size > smallest and rows < _SHARDS_WANTED * size:
         size //= 2
-    return max(chunk_rows, size - size % chunk_rows)
+    return max(recipe.chunk_rows, size - size % recipe.chunk_rows)
 
 
 def assign_rows(image_keys: npt.NDArray[np.int64], shard_rows: int, seed: int) -> npt.NDArray[np.int64]:
@@ -97,30 +107,98 @@ def _take(picture: int, counts: npt.NDArray[np.int64], sizes: Counter[int]) -> i
     return size
 
 
-def write_plan(path: Path, table: pa.Table, shard_rows: int, seed: int) -> int:
-    """Write the plan of an annotation table (ANNOTATION_SCHEMA); return the number of rows planned.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedRows:
+    """Which annotation of a table goes where.
 
-    Kept samples come first, one row group a shard; the rejected ones follow. Raises OSError.
+    ``annotations`` (m,) int64 are indices of the table, ``row`` (m,) int64 the row that each belongs to, not
+    descending; ``rows`` is their number. ``persons_a_shard``: annotations kept in the fullest shard.
     """
+
+    annotations: npt.NDArray[np.int64]
+    row: npt.NDArray[np.int64]
+    rows: int
+    persons_a_shard: int
+
+
+def plan_table(table: pa.Table | PackedTable, recipe: Recipe, shard_rows: int) -> PlannedRows:
+    """Return the places of an annotation table (ANNOTATION_SCHEMA) in rows of a recipe's kind."""
     kept = pc.indices_nonzero(table["kept"]).to_numpy().astype(np.int64)
     image_keys = table["image_id"].take(kept).to_numpy().astype(np.int64)
-    order = kept[assign_rows(image_keys, shard_rows, seed)]
-    rejected = np.setdiff1d(np.arange(table.num_rows, dtype=np.int64), order)
+    if recipe.rows == "persons":
+        annotations = kept[assign_rows(image_keys, shard_rows, recipe.order_seed)]
+        row, rows = np.arange(len(kept), dtype=np.int64), len(kept)
+    else:
+        # Every picture is one row, in the order in which they come first.
+        pictures, first = np.unique(image_keys, return_index=True)
+        pictures = pictures[np.argsort(first, kind="stable")]
+        pictures, rows = pictures[assign_rows(pictures, shard_rows, recipe.order_seed)], len(pictures)
+        annotations, row = _annotations_of(table, pictures)
+    persons = np.bincount(row[table["kept"].to_numpy()[annotations]] // shard_rows)
+    return PlannedRows(
+        annotations=annotations, row=row, rows=rows, persons_a_shard=int(persons.max(initial=0))
+    )  # fmt: skip
+
+
+def _annotations_of(
+    table: pa.Table | PackedTable, pictures: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the annotations of each picture, the kept ones first, and the picture's place."""
+    there = pc.is_valid(table["image_id"]).to_numpy()
+    indices = np.flatnonzero(there).astype(np.int64)
+    keys = table["image_id"].take(pa.array(indices)).to_numpy().astype(np.int64)
+    by_key = np.argsort(pictures, kind="stable")
+    place = np.searchsorted(pictures[by_key], keys)
+    known = place < len(pictures)
+    known[known] = pictures[by_key][place[known]] == keys[known]
+    indices, row = indices[known], by_key[place[known]]
+    order = np.lexsort((indices, ~table["kept"].to_numpy()[indices], row))
+    return indices[order], row[order].astype(np.int64)
+
+
+def write_plan(
+    path: Path, table: pa.Table | PackedTable, recipe: Recipe, shard_rows: int, planned: PlannedRows | None = None
+) -> PlannedRows:
+    """Write the plan of an annotation table (ANNOTATION_SCHEMA); return what goes where.
+
+    The annotations of the rows come first, one row group a shard; the other rejected ones follow. ``planned`` is what
+    :func:`plan_table` makes of the same arguments, where it is known already. Raises OSError.
+    """
+    packed = table if isinstance(table, PackedTable) else PackedTable.pack(table)
+    planned = planned or plan_table(packed, recipe, shard_rows)
+    rejected = np.setdiff1d(np.arange(packed.num_rows, dtype=np.int64), planned.annotations)
+    borders = np.searchsorted(planned.row, np.arange(0, planned.rows + shard_rows, shard_rows)).tolist()
     with AtomicFile(path) as file, pq.ParquetWriter(ParquetSink(file), PLAN_SCHEMA, compression="zstd") as writer:
-        for first in range(0, len(order), shard_rows):
-            rows = np.arange(first, min(first + shard_rows, len(order)), dtype=np.int64)
-            _write_group(writer, table, order[rows], rows, first // shard_rows)
-        for first in range(0, len(rejected), _ROW_GROUP_ROWS):
-            _write_group(writer, table, rejected[first : first + _ROW_GROUP_ROWS], None, None)
-    return len(order)
+        groups = _groups(packed, planned.annotations, borders)
+        for shard, ((first, end), part) in enumerate(zip(pairwise(borders), groups, strict=True)):
+            _write_group(writer, part, planned.row[first:end], shard)
+        for part in _groups(packed, rejected, [*range(0, len(rejected), _ROW_GROUP_ROWS), len(rejected)]):
+            _write_group(writer, part, None, None)
+    return planned
+
+
+def _groups(packed: PackedTable, indices: npt.NDArray[np.int64], borders: Sequence[int]) -> Iterator[pa.Table]:
+    """Yield the rows between each two borders of ``indices``.
+
+    Those of several groups are taken at once: they lie anywhere, and every block is unpacked for each taking.
+    """
+    taken, first_taken, end_taken = packed.schema.empty_table(), 0, 0
+    for number, (first, end) in enumerate(pairwise(borders)):
+        if end > end_taken:
+            first_taken, end_taken = first, end
+            for border in borders[number + 1 :]:
+                if border - first > _TAKEN_ROWS:
+                    break
+                end_taken = max(end_taken, border)
+            del taken
+            taken = packed.take(indices[first_taken:end_taken])
+        yield taken.slice(first - first_taken, end - first)
 
 
 def _write_group(
-    writer: pq.ParquetWriter, table: pa.Table, indices: npt.NDArray[np.int64], rows: npt.NDArray[np.int64] | None,
-    shard: int | None,
-) -> None:  # fmt: skip
-    part = table.take(pa.array(indices))
-    count = len(indices)
+    writer: pq.ParquetWriter, part: pa.Table, rows: npt.NDArray[np.int64] | None, shard: int | None
+) -> None:
+    count = part.num_rows
     places = {
         "row": pa.nulls(count, pa.int64()) if rows is None else pa.array(rows),
         "shard": pa.nulls(count, pa.int32()) if shard is None else pa.array(np.full(count, shard, np.int32)),
@@ -178,14 +256,15 @@ def _plan_errors(path: Path) -> Iterator[None]:
 def read_plan_rows(path: Path, shard: int) -> pa.Table:
     """Return the rows of one shard, in order. Raises DamageError when the plan is missing or damaged."""
     with _plan_errors(path), pq.ParquetFile(path) as plan:
-        return plan.read_row_group(shard)
+        # Threads of Arrow's own would be no faster for so few rows, and each keeps memory.
+        return plan.read_row_group(shard, use_threads=False)
 
 
 def read_rejected_rows(path: Path, shards: int) -> Iterator[pa.Table]:
     """Yield the records rejected before planning, in pieces. Raises DamageError."""
     with _plan_errors(path), pq.ParquetFile(path) as plan:
         for group in range(shards, plan.num_row_groups):
-            yield plan.read_row_group(group)
+            yield plan.read_row_group(group, use_threads=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,7 +282,7 @@ def summarise_plan(path: Path) -> PlanSummary:
     seen: list[npt.NDArray[np.int64]] = []
     columns = ["image_id", "image_width_px", "image_height_px", "row", "code"]
     with _plan_errors(path), pq.ParquetFile(path) as plan:
-        for batch in plan.iter_batches(columns=columns, batch_size=_ROW_GROUP_ROWS):
+        for batch in plan.iter_batches(columns=columns, batch_size=_ROW_GROUP_ROWS, use_threads=False):
             codes = pc.value_counts(batch["code"]).to_pylist()
             bad += sum(code["counts"] for code in codes if code["values"] and _is_bad(code["values"]))
             planned = batch.filter(pc.is_valid(batch["row"]))

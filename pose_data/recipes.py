@@ -20,15 +20,23 @@ __all__ = [
     "Boxes",
     "Encoding",
     "Exif",
+    "FieldDtype",
+    "FieldOverlap",
     "Geometry",
     "ImageCodec",
+    "LimbRegion",
+    "Limbs",
     "MapDtype",
+    "MapOverlap",
     "Recipe",
+    "Rows",
+    "Untrained",
     "Visibility",
     "build_recipe",
 ]
 
-Geometry = Literal["msra", "udp", "dark", "box", "square"]
+Rows = Literal["persons", "scenes"]
+Geometry = Literal["msra", "udp", "dark", "box", "square", "letterbox"]
 BoxRule = Literal["annotated", "msra-clean", "truncated"]
 Boxes = Literal["annotated", "from-keypoints"]
 Background = Literal["keep", "white"]
@@ -37,6 +45,12 @@ Encoding = Literal["gaussian", "unbiased", "udp", "one-hot", "simcc"]
 MapDtype = Literal["uint8", "float16", "float32"]
 ImageCodec = Literal["lossless", "fast", "raw", "jpeg"]
 Exif = Literal["auto", "apply", "ignore"]
+Limbs = Literal["openpose", "tensorboy"]
+MapOverlap = Literal["clipped-sum", "maximum"]
+FieldOverlap = Literal["average", "overwrite"]
+LimbRegion = Literal["tensorboy", "lightweight"]
+FieldDtype = Literal["int8", "float16"]
+Untrained = Literal["unlabelled", "crowds"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +98,18 @@ class Recipe:
     chunk_rows: int = 16
     order_seed: int = 0
     exif: Exif = "auto"
+    rows: Rows = "persons"
+    """``scenes``: a row is a whole picture with all its persons; the fields below are of scenes only."""
+    limbs: Limbs = "openpose"
+    """Name of the limb table that the fields are drawn for."""
+    map_overlap: MapOverlap = "clipped-sum"
+    field_overlap: FieldOverlap = "average"
+    limb_region: LimbRegion = "tensorboy"
+    limb_half_width: float = 1.0
+    """In map cells."""
+    field_dtype: FieldDtype = "int8"
+    untrained: Untrained = "unlabelled"
+    """What must not be trained on: crowds alone, or persons without labels, too."""
 
     def __post_init__(self) -> None:
         _check(self)
@@ -104,6 +130,16 @@ class Recipe:
             return full, tuple(range(full.keypoint_count))
         return subset(full, self.joints)
 
+    @property
+    def stride_px(self) -> int:
+        """Return how many pixels of a scene a map cell is wide and high."""
+        return self.crop_width_px // self.map_width
+
+    @property
+    def takes_masks(self) -> bool:
+        """Return whether rows are made with the annotations' segmentations."""
+        return self.background == "white" or self.rows == "scenes"
+
     @classmethod
     def from_dict(cls, options: Mapping[str, Any]) -> Self:
         """Return the recipe that :meth:`as_dict` described. Raises UsageError for a value of wrong type or range."""
@@ -111,8 +147,10 @@ class Recipe:
         return cls(**{key: _plain_value(value, defaults.get(key)) for key, value in options.items()})
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the options as JSON-ready values, in the order of the fields."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        """Return the options that the rows have as JSON-ready values, in the order of the fields."""
+        options = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        # Crops have no options of scenes: what was recorded of them before there were scenes stays the same.
+        return {key: value for key, value in options.items() if self.rows == "scenes" or key not in _OF_SCENES}
 
 
 _CHOICES: Mapping[str, tuple[Any, ...]] = MappingProxyType(
@@ -126,8 +164,20 @@ _CHOICES: Mapping[str, tuple[Any, ...]] = MappingProxyType(
         "map_dtype": get_args(MapDtype),
         "image_codec": get_args(ImageCodec),
         "exif": get_args(Exif),
+        "rows": get_args(Rows),
+        "limbs": get_args(Limbs),
+        "map_overlap": get_args(MapOverlap),
+        "field_overlap": get_args(FieldOverlap),
+        "limb_region": get_args(LimbRegion),
+        "field_dtype": get_args(FieldDtype),
+        "untrained": get_args(Untrained),
     }
 )
+_OF_SCENES = frozenset(
+    [
+        "rows", "limbs", "map_overlap", "field_overlap", "limb_region", "limb_half_width", "field_dtype", "untrained",
+    ]
+)  # fmt: skip
 _RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
     {
         "crop_width_px": (8, 4096),
@@ -145,6 +195,7 @@ _RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
         "shard_rows": (0, 65536),
         "chunk_rows": (1, 1024),
         "order_seed": (0, 2**31),
+        "limb_half_width": (0.1, 100.0),
     }
 )
 
@@ -190,7 +241,39 @@ def _check(recipe: Recipe) -> None:
             "context_px does not go with the square geometry: outside its square there is a white frame",
             hint="leave --context out, or use another geometry",
         )
+    if (recipe.rows == "scenes") != (recipe.geometry == "letterbox"):
+        raise _conflict("scenes have the letterbox geometry, and nothing else has it", "start from a recipe of scenes")
+    if recipe.rows == "scenes":
+        _check_scenes(recipe)
+        return
+    defaults = {option.name: option.default for option in fields(recipe) if option.name in _OF_SCENES}
+    given = [name for name, default in defaults.items() if getattr(recipe, name) != default]
+    if given:
+        raise _conflict(f"{', '.join(given)}: an option of scenes", "start from a recipe of scenes")
 
+
+def _check_scenes(recipe: Recipe) -> None:
+    for name, wanted in (("encoding", "unbiased"), ("background", "keep"), ("joints", ()), ("visibility", "labelled")):
+        if getattr(recipe, name) != wanted:
+            raise _conflict(f"{name} {getattr(recipe, name)!r} does not go with scenes", f"scenes have {wanted!r}")
+    stride = recipe.stride_px
+    sides = (recipe.crop_width_px - stride * recipe.map_width, recipe.crop_height_px - stride * recipe.map_height)
+    if any(sides) or recipe.context_px % stride:
+        raise _conflict(
+            f"a window of {recipe.crop_height_px} x {recipe.crop_width_px} and a context of {recipe.context_px} pixels "
+            f"are no whole cells of {recipe.map_height} x {recipe.map_width} maps",
+            "window = stride x map size, on both axes; the context a multiple of the stride",
+        )
+
+
+def _conflict(message: str, hint: str) -> UsageError:
+    return UsageError("option-conflict", message, hint=hint)
+
+
+_SCENES: dict[str, Any] = {
+    "rows": "scenes", "geometry": "letterbox", "padding": 1.0, "crop_width_px": 368, "crop_height_px": 368,
+    "context_px": 64, "encoding": "unbiased", "map_width": 46, "map_height": 46, "sigma": 0.875, "chunk_rows": 4,
+}  # fmt: skip
 
 # One table; each recipe says where its numbers come from.
 _TABLE: tuple[Recipe, ...] = (
@@ -225,6 +308,13 @@ _TABLE: tuple[Recipe, ...] = (
     Recipe(
         name="simcc-seed", geometry="box", padding=1.0, box_rule="truncated", visibility="visible",
         encoding="simcc", sigma=20.0, split_ratio=4.0,
+    ),
+    # CMU's OpenPose (Cao et al., CVPR 2017) and tensorboy's port: whole pictures, stride 8, sigma 7 px.
+    Recipe(name="openpose-368", **_SCENES),
+    # Daniil-Osokin/lightweight-human-pose-estimation.pytorch: the same, with its own overlap and masks.
+    Recipe(
+        name="lightweight-openpose-368", field_overlap="overwrite", limb_region="lightweight", untrained="crowds",
+        **_SCENES,
     ),
 )  # fmt: skip
 

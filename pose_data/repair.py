@@ -35,7 +35,7 @@ from pose_data.manifest import (
     root_manifest_path,
 )
 from pose_data.plan import read_plan_rows, write_plan
-from pose_data.selection import select_samples
+from pose_data.selection import select_packed
 from pose_data.shard import ShardJob, make_shard
 from pose_data.source import Source, read_annotations
 from pose_data.store import SplitFacts, split_folders, split_metadata
@@ -153,15 +153,15 @@ class _SplitRepair:
         """Return the job of making (parts of) the split into the folder ``split``; the plan is made when missing."""
         plan = self.staging / "plan.parquet"
         if not self._planned:
-            table = select_samples(read_annotations(self.source, self.facts).table, self.facts.recipe)
-            rows = write_plan(plan, table, self.facts.shard_rows, self.facts.recipe.order_seed)
+            chosen = select_packed(read_annotations(self.source, self.facts).rows, self.facts.recipe)
+            rows = write_plan(plan, chosen, self.facts.recipe, self.facts.shard_rows).rows
             if rows != self.facts.rows:
                 raise _differs(self._folder, f"the annotations give {rows} rows instead of {self.facts.rows}")
             self._planned = True
         return ShardJob(
             split=split, images_root=self.source.images_root or Path(), recipe=self.facts.recipe,
             keypoint_indices=self.facts.keypoint_indices, rows=self.facts.rows, shard_rows=self.facts.shard_rows,
-            allow_outside=self.source.allow_outside, plan=plan,
+            allow_outside=self.source.allow_outside, plan=plan, persons_a_shard=self.facts.persons_a_shard,
         )  # fmt: skip
 
     # -- metadata
@@ -224,14 +224,15 @@ class _SplitRepair:
 
     def _culprits(self, job: ShardJob, shard: int) -> dict[str, str]:
         """Return the shard's pictures that crashed the decoder then, so that they are not read now."""
-        names = read_plan_rows(job.plan_path, shard)["file_name"].to_pylist()
+        rows = read_plan_rows(job.plan_path, shard)
+        names = dict(zip(rows["row"].to_pylist(), rows["file_name"].to_pylist(), strict=True))
         if shard in self.check.whole_records:
             record = read_shard_record(self._folder.shard_record(shard))
-            return {names[r.row - record.first_row]: r.detail for r in record.rejects if r.code == "img-crash"}
+            return {names[r.row]: r.detail for r in record.rejects if r.code == "img-crash"}
         if not self.check.table_whole:
             return {}
-        rows = read_shard_rows(self._folder, shard, ["file_name", "code", "detail"]).to_pylist()
-        return {row["file_name"]: row["detail"] for row in rows if row["code"] == "img-crash"}
+        table = read_shard_rows(self._folder, shard, ["file_name", "code", "detail"]).to_pylist()
+        return {row["file_name"]: row["detail"] for row in table if row["code"] == "img-crash"}
 
     # -- table and manifest
 

@@ -1,10 +1,9 @@
-"""Make one shard: decode each picture once, crop every person of it, encode maps, write, record.
+"""Make one shard: decode each picture once, draw every row of it, encode targets, write, record.
 
 A shard is made from the plan alone, so it can be made anywhere, in any order, any number of times,
 with the same bytes. Rows whose picture turns out unusable keep their place, zero-filled.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -17,28 +16,17 @@ import pyarrow as pa
 
 from pose_data.atomic import AtomicFile, AtomicGroup, Waiting, Written, bytes_digest, file_digest, storage_errors
 from pose_data.errors import StorageError
-from pose_data.imaging import (
-    Picture,
-    PictureProblem,
-    decode_picture,
-    person_mask,
-    read_picture,
-    square_crop,
-    warp_crop,
-    whiten_outside,
-)
+from pose_data.imaging import Picture, PictureProblem, decode_picture, read_picture
 from pose_data.layout import ArrayLayout, split_arrays
 from pose_data.manifest import Reject, ShardRecord, SplitFolder, write_shard_record
-from pose_data.maps import render_maps
 from pose_data.paths import resolve_inside
 from pose_data.plan import read_plan_rows
 from pose_data.recipes import Recipe
+from pose_data.row_kinds import row_maker
 from pose_data.shard_file import ShardWriter, encode_chunk
-from pose_data.shard_plan import ShardGeometry, column_values, shard_geometry
 
-__all__ = ["ShardJob", "crop_row", "make_shard"]
+__all__ = ["ShardJob", "make_shard"]
 
-Pixels = npt.NDArray[np.uint8]
 BeforePicture = Callable[[str], None]
 BeforeWrite = Callable[[], None]
 
@@ -56,6 +44,8 @@ class ShardJob:
     allow_outside: bool = False
     plan: Path = field(default=Path())
     """Where the plan is; the split's own work folder unless given."""
+    persons_a_shard: int = 0
+    """Of scenes: the number of persons in the fullest shard."""
 
     @property
     def shards(self) -> int:
@@ -69,7 +59,7 @@ class ShardJob:
 
     def layouts(self) -> tuple[ArrayLayout, ...]:
         """Return the split's arrays."""
-        return split_arrays(self.recipe, len(self.keypoint_indices))
+        return split_arrays(self.recipe, len(self.keypoint_indices), self.persons_a_shard)
 
 
 def make_shard(
@@ -114,23 +104,27 @@ class _ShardMaker:
     def __init__(
         self, job: ShardJob, shard: int, rows: pa.Table, before_picture: BeforePicture, culprits: Mapping[str, str]
     ) -> None:
-        self._job, self._shard, self._rows = job, shard, rows
+        self._job, self._shard = job, shard
         self._before_picture, self._culprits = before_picture, culprits
-        self._geometry = shard_geometry(rows, job.recipe, job.keypoint_indices)
+        self._maker = row_maker(
+            rows, job.recipe, job.keypoint_indices, persons_a_shard=job.persons_a_shard,
+            segmentations=lambda index: rows["segmentation"][index].as_py(),
+        )  # fmt: skip
         self._first_row = shard * job.shard_rows
-        self._kept = np.ones(rows.num_rows, np.bool_)
+        self._kept = np.ones(len(self._maker.names), np.bool_)
         self._pictures: dict[str, str] = {}
         self._rejects: list[Reject] = []
         self._bad_pictures: list[str] = []
         self._notes: list[tuple[int, str]] = []
         self._decode_buffer = bytearray()
+        self._scratch = np.empty((job.recipe.stored_height_px, job.recipe.stored_width_px, 4), np.uint8)
 
     def make(self, before_write: BeforeWrite, waiting: Waiting) -> ShardRecord:
         layouts = self._job.layouts()
         with AtomicGroup(waiting) as group:
             files = {layout.name: group.open(self._path(layout), large=layout.sharded) for layout in layouts}
             self._write_chunks([layout for layout in layouts if layout.sharded], files)
-            columns = column_values(self._rows, self._geometry, self._kept)
+            columns = self._maker.columns(self._kept)
             for layout in layouts:
                 if not layout.sharded:
                     self._write_column(layout, columns[layout.name], files[layout.name])
@@ -138,7 +132,7 @@ class _ShardMaker:
         return ShardRecord(
             shard=self._shard,
             first_row=self._first_row,
-            rows=self._rows.num_rows,
+            rows=len(self._kept),
             files={self._name(layout): _written(files[layout.name]) for layout in layouts},
             pictures=self._pictures,
             rejects=tuple(self._rejects),
@@ -153,7 +147,7 @@ class _ShardMaker:
         return self._path(layout).relative_to(self._job.split.path).as_posix()
 
     def _write_column(self, layout: ArrayLayout, values: npt.NDArray[Any], file: AtomicFile) -> None:
-        padded = np.zeros((self._job.shard_rows, *layout.row_shape), layout.dtype)
+        padded = np.zeros((layout.places_a_shard(self._job.shard_rows), *layout.row_shape), layout.dtype)
         padded[: len(values)] = values
         for part in encode_chunk(layout, padded):
             file.write(part)
@@ -164,8 +158,8 @@ class _ShardMaker:
             layout.name: ShardWriter(layout, chunk_rows, self._job.shard_rows, files[layout.name]) for layout in sharded
         }
         buffers = {layout.name: np.zeros((chunk_rows, *layout.row_shape), layout.dtype) for layout in sharded}
-        total = self._rows.num_rows
-        for row in self._cropped_rows(buffers["images"]):
+        total = len(self._kept)
+        for row in self._drawn_rows(buffers["images"]):
             if (row + 1) % chunk_rows == 0 or row + 1 == total:
                 self._finish_chunk(row - row % chunk_rows, row + 1, buffers)
                 for name, writer in writers.items():
@@ -174,22 +168,15 @@ class _ShardMaker:
             writer.finish()
 
     def _finish_chunk(self, first: int, end: int, buffers: Mapping[str, npt.NDArray[Any]]) -> None:
-        part = slice(first, end)
-        geometry = self._geometry
         for buffer in buffers.values():
             buffer[end - first :] = 0
-        render_maps(
-            self._job.recipe,
-            geometry.xy_crop[part],
-            geometry.xy_map[part],
-            geometry.has_map[part] & self._kept[part, None],
-            {name: buffer[: end - first] for name, buffer in buffers.items() if name != "images"},
-        )
+        targets = {name: buffer[: end - first] for name, buffer in buffers.items() if name != "images"}
+        self._maker.targets(slice(first, end), self._kept[first:end], targets)
 
-    def _cropped_rows(self, images: npt.NDArray[np.uint8]) -> Iterator[int]:
-        """Yield each row of the shard once its crop, or zeros, stands at its place in ``images``."""
+    def _drawn_rows(self, images: npt.NDArray[np.uint8]) -> Iterator[int]:
+        """Yield each row of the shard once its image, or zeros, stands at its place in ``images``."""
         chunk_rows = len(images)
-        names = self._rows["file_name"].to_pylist()
+        names = self._maker.names
         first = 0
         while first < len(names):
             end = first + 1
@@ -198,7 +185,7 @@ class _ShardMaker:
             picture = self._picture(names[first], first, end)
             for row in range(first, end):
                 out = images[row % chunk_rows]
-                if picture is None or not self._crop(picture, row, out):
+                if picture is None or not self._draw(picture, row, out):
                     out[:] = 0
                     self._kept[row] = False
                 yield row
@@ -213,11 +200,10 @@ class _ShardMaker:
             path = resolve_inside(self._job.images_root, name, allow_outside=self._job.allow_outside)
             data = read_picture(path)
             self._pictures[name] = bytes_digest(data)
-            width_px, height_px = (self._rows[f"image_{side}_px"][first].as_py() for side in ("width", "height"))
             picture = decode_picture(
                 data,
                 file_name=name,
-                expected_wh=None if width_px is None or height_px is None else (width_px, height_px),
+                expected_wh=self._maker.sizes_wh[first],
                 exif=self._job.recipe.exif,
                 buffer=self._decode_buffer,
             )
@@ -230,55 +216,18 @@ class _ShardMaker:
         return picture
 
     def _reject(self, row: int, code: str, detail: str) -> None:
+        """Leave a row empty; every person of it is rejected."""
         self._kept[row] = False
-        self._rejects.append(Reject(self._first_row + row, code, detail))
+        persons = int(np.count_nonzero(self._maker.person_row == row))
+        self._rejects += [Reject(self._first_row + row, code, detail)] * persons
 
-    def _crop(self, picture: Picture, row: int, out: npt.NDArray[np.uint8]) -> bool:
-        segmentation = self._rows["segmentation"][row].as_py() if self._job.recipe.background == "white" else None
-        if crop_row(self._job.recipe, picture, self._geometry, row, segmentation, out):
-            return True
-        self._reject(row, "mask-missing", "the segmentation cannot be read or is empty")
-        return False
-
-
-def crop_row(
-    recipe: Recipe,
-    picture: Picture,
-    geometry: ShardGeometry,
-    row: int,
-    segmentation: bytes | None,
-    out: npt.NDArray[np.uint8],
-) -> bool:
-    """Fill ``out`` (H, W, 3) with one row's stored image; return False when its mask is unusable.
-
-    ``segmentation`` is the annotation's raw JSON, used by the ``white`` background.
-    """
-    pixels = picture.pixels if picture.padded is None else picture.padded
-    mask = None
-    if recipe.background == "white":
-        height_px, width_px = pixels.shape[:2]
-        mask = None if segmentation is None else person_mask(json.loads(segmentation), width_px, height_px)
-        if mask is None or not mask.any():
+    def _draw(self, picture: Picture, row: int, out: npt.NDArray[np.uint8]) -> bool:
+        try:
+            self._maker.draw(picture, row, out, self._scratch)
+        except PictureProblem as problem:
+            self._reject(row, problem.code, problem.detail)
             return False
-    if recipe.geometry == "square":
-        _square_row(recipe, pixels, mask, geometry.boxes_xywh_image[row], out)
-    else:
-        border = 0 if mask is None else 255
-        source = pixels if mask is None else whiten_outside(pixels, mask)
-        warp_crop(source, geometry.image_to_stored[row], out, border=border)
-    return True
-
-
-def _square_row(recipe: Recipe, pixels: Pixels, mask: Pixels | None, box: npt.NDArray[np.float64], out: Pixels) -> None:
-    """Fill ``out`` with the box on its white square; only the box itself is masked, not the whole picture."""
-    left, top, width, height = (int(value) for value in box)
-    rows = slice(max(top, 0), max(top + height, 0))
-    columns = slice(max(left, 0), max(left + width, 0))
-    patch = pixels[rows, columns]
-    if mask is not None:
-        patch = whiten_outside(patch, mask[rows, columns])
-    moved = np.array([left - columns.start, top - rows.start, width, height], np.float64)
-    square_crop(patch, moved, crop_px=recipe.crop_width_px, frame=recipe.frame, out=out)
+        return True
 
 
 def _written(file: AtomicFile) -> Written:

@@ -16,6 +16,7 @@ from pose_data.selection import clean_table_boxes
 __all__ = ["ShardGeometry", "column_values", "shard_geometry"]
 
 _MAP_DECIMALS = 9
+_PIECE_ROWS = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,17 @@ class ShardGeometry:
 
 def shard_geometry(rows: pa.Table, recipe: Recipe, keypoint_indices: tuple[int, ...]) -> ShardGeometry:
     """Return the geometry of planned rows (PLAN_SCHEMA) under a recipe."""
+    # In pieces: what is computed on the way takes several times the memory of the result.
+    pieces = [
+        _piece(rows.slice(first, _PIECE_ROWS), recipe, keypoint_indices)
+        for first in range(0, max(1, rows.num_rows), _PIECE_ROWS)
+    ]
+    return ShardGeometry(**{
+        name: np.concatenate([getattr(piece, name) for piece in pieces]) for name in ShardGeometry.__slots__
+    })  # fmt: skip
+
+
+def _piece(rows: pa.Table, recipe: Recipe, keypoint_indices: tuple[int, ...]) -> ShardGeometry:
     boxes = clean_table_boxes(rows, recipe)
     keypoints = pc.list_flatten(rows["keypoints"]).to_numpy().reshape(rows.num_rows, -1, 3)
     keypoints = keypoints[:, list(keypoint_indices)]

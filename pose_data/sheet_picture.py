@@ -56,6 +56,13 @@ def describe_recipe(facts: SplitFacts) -> str:
     recipe = facts.recipe
     crop = f"crops {recipe.crop_width_px} x {recipe.crop_height_px}"
     crop += f" + {recipe.context_px} px context" if recipe.context_px else ""
+    if recipe.rows == "scenes":
+        return (
+            f"recipe {recipe.name}: whole pictures, {crop.replace('crops', 'windows')}; stride {recipe.stride_px}, "
+            f"sigma {recipe.sigma:g}, maps {recipe.map_overlap}, fields of {recipe.limbs} {recipe.field_overlap}; "
+            f"striped: not trained on ({recipe.untrained}); {recipe.map_dtype}, {recipe.field_dtype}, "
+            f"images {recipe.image_codec}"
+        )
     maps = f"maps {recipe.map_width} x {recipe.map_height}, sigma {recipe.sigma:g}"
     if recipe.encoding == "simcc":
         maps = f"{recipe.split_ratio:g} bins a pixel, sigma {recipe.sigma:g}"

@@ -18,6 +18,7 @@ from pose_data.layout import ArrayLayout
 from pose_data.manifest import SplitFolder
 from pose_data.paths import resolve_inside, shown
 from pose_data.shard_file import read_chunk, read_column, read_index
+from pose_data.sheet_scenes import draw_scene
 from pose_data.source import Source
 from pose_data.store import SplitFacts
 
@@ -37,7 +38,7 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleTile:
-    """One kept person: the crop with its skeleton, the crop with its maps, and what to write below."""
+    """One row: the stored image with skeletons, the same with its maps, and what to write below."""
 
     crop: Pixels
     maps: Pixels
@@ -85,9 +86,12 @@ def collect_tiles(
     random = np.random.Generator(np.random.PCG64([seed, facts.rows]))
     reader = _RowReader(folder, facts)
     kept = table.filter(table["kept"])
-    order = random.permutation(kept.num_rows)
-    notes_of = kept["notes"].to_pylist()
-    with_notes = _spread(kept, [index for index in order if notes_of[index]], notes_of)
+    # Of a scene's persons the first stands for the picture.
+    _, first = np.unique(kept["row"].to_numpy(), return_index=True)
+    shown = kept.take(pa.array(first))
+    order = random.permutation(shown.num_rows)
+    notes_of = shown["notes"].to_pylist()
+    with_notes = _spread(shown, [index for index in order if notes_of[index]], notes_of)
     rejected = table.filter(pc.invert(table["kept"]))
     return SplitTiles(
         split=folder.name,
@@ -95,9 +99,9 @@ def collect_tiles(
         kept=kept.num_rows,
         rejected=rejected.num_rows,
         counts=_count(rejected["code"].to_pylist()),
-        notes=_count(note for notes in notes_of for note in notes),
-        samples=tuple(_take(reader, kept, order, samples)),
-        noted=tuple(_take(reader, kept, with_notes, noted)),
+        notes=_count(note for notes in kept["notes"].to_pylist() for note in notes),
+        samples=tuple(_take(reader, shown, order, samples)),
+        noted=tuple(_take(reader, shown, with_notes, noted)),
         problems=tuple(_problem_tiles(rejected, random.permutation(rejected.num_rows), facts, source, problems)),
     )
 
@@ -148,10 +152,14 @@ class _RowReader:
         self.facts = facts
 
     def row(self, name: str, row: int) -> npt.NDArray[Any]:
-        """Return one row of an array. Raises DamageError."""
+        """Return one row of an array; of an array of persons, those of the row. Raises DamageError."""
         layout = self._layouts[name]
         shard, inside = divmod(row, self._facts.shard_rows)
         path = self._folder.shard_file(name, len(layout.row_shape), shard)
+        if layout.of_persons:
+            first, end = (self.row("offsets", row) - shard * layout.persons_a_shard).tolist()
+            persons: npt.NDArray[Any] = read_column(layout, path, layout.persons_a_shard)[first:end]
+            return persons
         if not layout.sharded:
             values: npt.NDArray[Any] = read_column(layout, path, self._facts.shard_rows)[inside]
             return values
@@ -195,6 +203,8 @@ def _take(reader: _RowReader, kept: pa.Table, order: Iterable[int], wanted: int)
 
 def _sample_tile(reader: _RowReader, record: dict[str, Any]) -> SampleTile:
     facts = reader.facts
+    if facts.recipe.rows == "scenes":
+        return _scene_tile(reader, record)
     image = np.ascontiguousarray(reader.row("images", record["row"]), np.uint8)
     keypoints = reader.row("keypoints", record["row"]).astype(np.float64)
     height, width = image.shape[:2]
@@ -219,6 +229,14 @@ def _sample_tile(reader: _RowReader, record: dict[str, Any]) -> SampleTile:
     if record["notes"]:
         lines.append(", ".join(dict.fromkeys(record["notes"])))
     return SampleTile(crop=crop, maps=lit, title=f"annotation {record['annotation_id']}", lines=tuple(lines))
+
+
+def _scene_tile(reader: _RowReader, record: dict[str, Any]) -> SampleTile:
+    picture, maps, lines = draw_scene(reader.row, reader.facts, record["row"], TILE_HEIGHT_PX)
+    lines += (f"row {record['row']}, {record['file_name']}",)
+    if record["notes"]:
+        lines += (", ".join(dict.fromkeys(record["notes"])),)
+    return SampleTile(crop=picture, maps=maps, title=f"image {record['image_id']}", lines=lines)
 
 
 def _map_to_tile(facts: SplitFacts, to_tile: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

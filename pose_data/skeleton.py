@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pose_data.errors import UsageError
 
-__all__ = ["COCO_PERSON", "Skeleton", "subset"]
+__all__ = ["COCO_PERSON", "MPII_PERSON", "Skeleton", "subset"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +47,29 @@ COCO_PERSON = Skeleton(
         (15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6), (5, 7), (6, 8),
         (7, 9), (8, 10), (1, 2), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6),
     ),
-    sigmas=(
-        0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062,
-        0.107, 0.107, 0.087, 0.087, 0.089, 0.089,
+    # pycocotools writes ten times as much and divides: some differ from the plain decimals in the last bit.
+    sigmas=tuple(
+        tenfold / 10
+        for tenfold in (
+            0.26, 0.25, 0.25, 0.35, 0.35, 0.79, 0.79, 0.72, 0.72, 0.62, 0.62, 1.07, 1.07, 0.87, 0.87, 0.89, 0.89,
+        )
     ),
 )  # fmt: skip
+
+MPII_PERSON = Skeleton(
+    name="mpii-person",
+    names=(
+        "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle", "pelvis", "thorax",
+        "upper_neck", "head_top", "right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow",
+        "left_wrist",
+    ),
+    pairs=((5, 0), (4, 1), (3, 2), (15, 10), (14, 11), (13, 12)),
+    limbs=(
+        (0, 1), (1, 2), (2, 6), (3, 6), (3, 4), (4, 5), (6, 7), (7, 8), (8, 9), (7, 12), (12, 11), (11, 10), (7, 13),
+        (13, 14), (14, 15),
+    ),
+)  # fmt: skip
+"""MPII Human Pose, in the order of its annotations. It is judged by PCKh and has no constants of OKS."""
 
 
 def subset(skeleton: Skeleton, names: tuple[str, ...]) -> tuple[Skeleton, tuple[int, ...]]:

@@ -20,7 +20,7 @@ __all__ = ["Source", "find_source", "read_annotations", "with_segmentations"]
 class Source:
     """What a split was made from, as far as it is at hand.
 
-    ``segmentations``: sample id → raw JSON, for recipes with a white background; None when not read.
+    ``segmentations``: sample id → raw JSON, for recipes that take masks; None when not read.
     """
 
     annotations: Path | None = None
@@ -74,20 +74,21 @@ def read_annotations(source: Source, facts: SplitFacts) -> AnnotationSet:
         )  # fmt: skip
     return READERS["coco"](
         source.annotations, skeleton=facts.full_skeleton, boxes=facts.recipe.boxes,
-        keep_segmentation=facts.recipe.background == "white", allow_outside=source.allow_outside,
+        keep_segmentation=facts.recipe.takes_masks, allow_outside=source.allow_outside,
         # It was read once under the user's own limit, and has not changed since.
         max_file_bytes=source.annotations.stat().st_size,
     )  # fmt: skip
 
 
 def with_segmentations(source: Source, facts: SplitFacts) -> Source:
-    """Return the source with the person masks that a white background needs, if its annotation file is right."""
-    if facts.recipe.background != "white" or source.annotations is None:
+    """Return the source with the masks that rows are made with, if its annotation file is right."""
+    if not facts.recipe.takes_masks or source.annotations is None:
         return source
     try:
         table = read_annotations(source, facts).table
     except ResumeMismatchError:
         return source
-    table = table.filter(table["kept"])
+    if facts.recipe.rows == "persons":
+        table = table.filter(table["kept"])
     pairs = zip(table["sample_id"].to_pylist(), table["segmentation"].to_pylist(), strict=True)
     return replace(source, segmentations={sample: raw for sample, raw in pairs if raw is not None})

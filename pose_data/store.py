@@ -33,6 +33,7 @@ __all__ = [
     "Split",
     "SplitFacts",
     "Store",
+    "choose_split",
     "create_split",
     "facts_from_attributes",
     "is_posedata_store",
@@ -64,6 +65,8 @@ class SplitFacts:
     annotation_count: int
     versions: Mapping[str, str] = field(default_factory=library_versions)
     """Of the libraries that made the split; of this environment unless read from a store."""
+    persons_a_shard: int = 0
+    """Of scenes: how many persons the fullest shard has, and so how many places of persons every shard has."""
 
     def attributes(self) -> dict[str, Any]:
         """Return the attributes of the split's group; nothing of them depends on time, host or path."""
@@ -80,6 +83,7 @@ class SplitFacts:
                 "keypoint_indices": list(self.keypoint_indices),
                 "rows": self.rows,
                 "shard_rows": self.shard_rows,
+                **({"persons_a_shard": self.persons_a_shard} if self.recipe.rows == "scenes" else {}),
                 "annotations": {
                     "file": self.annotation_file,
                     "sha256": self.annotation_sha256,
@@ -96,7 +100,7 @@ class SplitFacts:
 
     def layouts(self) -> tuple[ArrayLayout, ...]:
         """Return the split's arrays."""
-        return split_arrays(self.recipe, len(self.keypoint_indices))
+        return split_arrays(self.recipe, len(self.keypoint_indices), self.persons_a_shard)
 
 
 def _plain(value: Any) -> Any:
@@ -109,8 +113,23 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
+# By everything that a split says of itself. A preparation asks four times, and zarr-python takes 15 ms each time.
+_texts_made: dict[str, dict[str, bytes]] = {}
+_MOST_TEXTS = 16
+
+
 def split_metadata(facts: SplitFacts) -> dict[str, bytes]:
     """Return every ``zarr.json`` of a split: path relative to the split → text."""
+    key = repr(facts)
+    texts = _texts_made.get(key)
+    if texts is None:
+        if len(_texts_made) >= _MOST_TEXTS:
+            _texts_made.clear()
+        texts = _texts_made[key] = _make_metadata(facts)
+    return dict(texts)
+
+
+def _make_metadata(facts: SplitFacts) -> dict[str, bytes]:
     arrays = {
         layout.name: array_metadata(layout, facts.rows, facts.shard_rows, facts.recipe.chunk_rows)
         for layout in facts.layouts()
@@ -204,6 +223,7 @@ def _facts(own: Mapping[str, Any]) -> SplitFacts:
         annotation_sha256=own["annotations"]["sha256"],
         annotation_count=own["annotations"]["count"],
         versions=dict(own["versions"]),
+        persons_a_shard=own.get("persons_a_shard", 0),
     )
 
 
@@ -332,3 +352,19 @@ def open_store(path: str | Path, *, allow_unfinished: bool = False) -> Store:
     return Store(
         root, {name: open_split(folder, allow_unfinished=allow_unfinished) for name, folder in folders.items()}
     )
+
+
+def choose_split(store: Store, wanted: str, beginning: str, *, option: str = "") -> Split:
+    """Return the split named ``wanted``; where that is empty, the one whose name begins so.
+
+    ``option`` is what names a split, for the hint. Raises UsageError where there is not just one.
+    """
+    if wanted:
+        return store[wanted]
+    found = [name for name in store if name.startswith(beginning)]
+    if len(found) != 1:
+        raise UsageError(
+            "split-unknown", f"{len(found)} splits begin with {beginning!r}", where=str(store.root),
+            hint=f"name one with {option or f'{beginning}_split'}; splits: {', '.join(store)}",
+        )  # fmt: skip
+    return store[found[0]]

@@ -1,7 +1,8 @@
 """The full check of a shard: decode everything, make everything again, compare, and gather statistics.
 
 What can be derived is derived from the sample table, which holds the annotation's own values: columns,
-transforms, keypoints and maps. Crops are made again from the source pictures where they are at hand.
+transforms, keypoints and targets. Images are made again from the source pictures where they are at hand, and the
+masks of scenes from the annotation file.
 """
 
 from collections.abc import Callable
@@ -10,23 +11,23 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from pose_data.errors import DamageError
 from pose_data.findings import Finding, finding_of_rows
-from pose_data.geometry import apply_affines, crop_to_map
+from pose_data.geometry import apply_affines
 from pose_data.layout import ArrayLayout
 from pose_data.manifest import read_shard_record
-from pose_data.maps import render_maps
+from pose_data.map_checks import MapCheck, map_check
 from pose_data.recipes import Recipe
-from pose_data.recrop import SourceCrops, choose_pictures
+from pose_data.recrop import SourceImages, choose_pictures
+from pose_data.row_kinds import row_maker
+from pose_data.row_maker import Segmentations
 from pose_data.shard_file import ShardIndex, read_chunk, read_column, read_index
-from pose_data.shard_plan import column_values, shard_geometry
 from pose_data.source import Source
 from pose_data.store import SplitFacts
 from pose_data.store_statistics import Statistics, channel_sums
-from pose_data.targets.decode import decode_bounds, recover_keypoints
-from pose_data.targets.simcc import recover_simcc
-from pose_data.verify import SplitCheck, check_shard_digests, read_shard_rows
+from pose_data.verify import SplitCheck, check_shard_digests, ids_of_rows, read_shard_rows
 from pose_data.versions import library_versions
 
 __all__ = ["CROP_TOLERANCE", "ShardFull", "check_shard_full"]
@@ -66,22 +67,26 @@ def check_shard_full(
     if check.facts is None or not check.table_whole or shard not in check.whole_records:
         return ShardFull(findings=tuple(findings), statistics=Statistics())
     damaged = frozenset(finding.array for finding in findings)
-    deep = _ShardCheck(check, check.facts, shard, damaged, tick)
-    deep.check(source or Source(), sample_share, seed)
+    deep = _ShardCheck(check, check.facts, shard, damaged, source or Source(), tick)
+    deep.check(sample_share, seed)
     return ShardFull(findings=(*findings, *deep.findings()), statistics=deep.statistics)
 
 
 class _ShardCheck:
     def __init__(
-        self, check: SplitCheck, facts: SplitFacts, shard: int, damaged: frozenset[str], tick: Callable[[], None]
-    ) -> None:
+        self, check: SplitCheck, facts: SplitFacts, shard: int, damaged: frozenset[str], source: Source,
+        tick: Callable[[], None],
+    ) -> None:  # fmt: skip
         self._folder, self._facts, self._shard, self._tick = check.folder, facts, shard, tick
+        self._source = source
         self._recipe: Recipe = facts.recipe
         self._record = read_shard_record(check.folder.shard_record(shard))
-        self._rows = read_shard_rows(check.folder, shard)
-        self._ids: list[int | None] = self._rows["annotation_id"].to_pylist()
-        self._kept: npt.NDArray[np.bool_] = self._rows["kept"].to_numpy().astype(np.bool_)
-        self._geometry = shard_geometry(self._rows, facts.recipe, facts.keypoint_indices)
+        self._table = read_shard_rows(check.folder, shard)
+        self._maker = row_maker(
+            self._table, facts.recipe, facts.keypoint_indices, segmentations=_segmentations(self._table, source),
+            persons_a_shard=facts.persons_a_shard,
+        )  # fmt: skip
+        self._kept = self._maker.table_kept
         self._exact = dict(facts.versions) == library_versions()
         self._layouts = {layout.name: layout for layout in facts.layouts() if layout.name not in damaged}
         self._wrong: dict[tuple[str, str], dict[int, str]] = {}
@@ -91,29 +96,31 @@ class _ShardCheck:
 
     def findings(self) -> list[Finding]:
         """Return one finding for each code and array, over the rows it concerns."""
-        return [
-            finding_of_rows(
-                code, [self._record.first_row + row for row in sorted(rows)], [self._ids[row] for row in sorted(rows)],
-                detail=rows[min(rows)], split=self._folder.name, array=array, shard=self._shard,
+        findings = []
+        for (code, array), wrong in self._wrong.items():
+            rows = [self._record.first_row + row for row in sorted(wrong)]
+            findings.append(finding_of_rows(
+                code, rows, ids_of_rows(self._table, rows), detail=wrong[min(wrong)], split=self._folder.name,
+                array=array, shard=self._shard,
                 path=self._path(self._layouts[array]).relative_to(self._folder.path.parent).as_posix(),
-            )
-            for (code, array), rows in self._wrong.items()
-        ]  # fmt: skip
+            ))  # fmt: skip
+        return findings
 
-    def check(self, source: Source, sample_share: float, seed: int) -> None:
+    def check(self, sample_share: float, seed: int) -> None:
         columns = self._read_columns()
         self._compare_columns(columns)
         self._check_transforms(columns)
         if "keypoints" in columns:
-            flags = columns["keypoints"][self._kept][..., 2]
+            flags = self._persons_keypoints(columns)[self._kept[self._maker.person_row]][..., 2]
             counts = np.stack([(flags == flag).sum(axis=0) for flag in (0, 1, 2)], axis=-1)
             self._count(visibility=tuple(tuple(row) for row in counts.tolist()))
         indices = self._read_indices()
-        crops = None
-        if source.images_root is not None and "images" in indices:
-            crops = self._source_crops(source)
-            chosen = choose_pictures(self._rows["file_name"].to_pylist(), sample_share, seed, self._shard)
-            picked = np.array([name in chosen for name in self._rows["file_name"].to_pylist()]) & self._kept
+        images = None
+        if self._source.images_root is not None and "images" in indices:
+            images = self._source_images()
+            chosen = choose_pictures(self._maker.names, sample_share, seed, self._shard)
+            picked = np.array([name in chosen for name in self._maker.names]) & self._kept
+        check = map_check(self._recipe, self._maker, self._kept)
         chunk_rows = self._recipe.chunk_rows
         for chunk in range(-(-len(self._kept) // chunk_rows)):
             self._tick()
@@ -121,10 +128,10 @@ class _ShardCheck:
             decoded = self._decode(indices, chunk, part)
             if "images" in decoded:
                 self._check_images(decoded.pop("images"), part)
-                if crops is not None:
-                    self._check_crops(crops, picked, part)
+                if images is not None:
+                    self._compare_images(images, picked, part)
             if decoded:
-                self._check_maps(decoded, part, columns)
+                self._check_maps(decoded, part, columns, check)
 
     # -- bookkeeping
 
@@ -147,17 +154,26 @@ class _ShardCheck:
             if layout.sharded:
                 continue
             try:
-                values = read_column(layout, self._path(layout), self._facts.shard_rows)
+                values = read_column(layout, self._path(layout), layout.places_a_shard(self._facts.shard_rows))
             except DamageError as error:
                 self._note(error.code, name, range(len(self._kept)), error.message)
             else:
-                columns[name] = values[: len(self._kept)]
+                columns[name] = values if layout.of_persons else values[: len(self._kept)]
         return columns
 
+    def _persons_keypoints(self, columns: dict[str, _Array]) -> _Array:
+        return columns["keypoints"][: len(self._maker.person_row)]
+
     def _compare_columns(self, columns: dict[str, _Array]) -> None:
-        expected = column_values(self._rows, self._geometry, self._kept)
+        expected = self._maker.columns(self._kept)
         for name, values in columns.items():
-            differs = _differing_rows(values, np.asarray(expected[name]).astype(values.dtype), exact=self._exact)
+            wanted = np.zeros_like(values)
+            wanted[: len(expected[name])] = expected[name]
+            differs = _differing_rows(values, wanted, exact=self._exact)
+            if differs.size and self._layouts[name].of_persons:
+                # Behind the last person there is nothing: what stands there is laid to the last row.
+                persons = np.minimum(differs, len(self._maker.person_row) - 1)
+                differs = np.unique(self._maker.person_row[persons])
             if differs.size:
                 self._note(_CODE_OF_COLUMN.get(name, "counts"), name, differs, "not what the table's annotation gives")
 
@@ -165,10 +181,9 @@ class _ShardCheck:
         """Map the stored keypoints back to the picture with the stored transforms, and compare with the annotation."""
         if "keypoints" not in columns or "transforms" not in columns:
             return
-        stored, transforms = columns["keypoints"], columns["transforms"]
-        annotated = np.array(self._rows["keypoints"].to_pylist()).reshape(len(stored), -1, 3)
-        annotated = annotated[:, list(self._facts.keypoint_indices)]
-        labelled = (annotated[..., 2] > 0) & self._kept[:, None]
+        rows, annotated = self._maker.person_row, self._maker.annotated
+        stored, transforms = self._persons_keypoints(columns), columns["transforms"][rows]
+        labelled = (annotated[..., 2] > 0) & self._kept[rows][:, None]
         error = np.abs(apply_affines(transforms, stored[..., :2]) - annotated[..., :2])
         scale = np.sqrt((transforms[..., :2] ** 2).sum(axis=1)).max(axis=1)[:, None, None]
         # Far outside the crop, float32 itself is coarser than the bound.
@@ -180,8 +195,8 @@ class _ShardCheck:
         if wrong.any():
             worst = float(error[wrong].max())
             self._note(
-                "transform", "transforms", np.flatnonzero(wrong.any(axis=1)),
-                f"crop to image is up to {worst:.3g} px from the annotation",
+                "transform", "transforms", rows[wrong.any(axis=1)],
+                f"stored image to picture is up to {worst:.3g} px from the annotation",
             )  # fmt: skip
 
     # -- chunks
@@ -225,18 +240,18 @@ class _ShardCheck:
         sums, squares = channel_sums(windows)
         self._count(pixels=len(windows) * height * width, channel_sums=sums, channel_square_sums=squares)
 
-    def _source_crops(self, source: Source) -> SourceCrops:
+    def _source_images(self) -> SourceImages:
         def problem(code: str, row: int, detail: str) -> None:
             self._note(code, "images", [row], detail)
 
-        return SourceCrops(self._recipe, self._rows, self._record, self._geometry, source, problem)
+        return SourceImages(self._recipe, self._maker, self._record, self._source, problem)
 
-    def _check_crops(self, crops: SourceCrops, picked: npt.NDArray[np.bool_], part: range) -> None:
+    def _compare_images(self, source: SourceImages, picked: npt.NDArray[np.bool_], part: range) -> None:
         images, work = self._buffers["images"], self._again["images"][0]
         for row in part:
             if not picked[row]:
                 continue
-            levels = crops.levels(row, images[row - part.start], work)
+            levels = source.levels(row, images[row - part.start], work)
             if levels is None:
                 continue
             self._count(crops_compared=1, crop_levels=levels)
@@ -246,69 +261,35 @@ class _ShardCheck:
                     f"up to {levels} grey levels from the crop made again ({self.statistics.crop_tolerance} allowed)",
                 )  # fmt: skip
 
-    def _check_maps(self, maps: dict[str, _Array], part: range, columns: dict[str, _Array]) -> None:
+    def _check_maps(self, maps: dict[str, _Array], part: range, columns: dict[str, _Array], check: MapCheck) -> None:
         span = slice(part.start, part.stop)
-        has_map = self._geometry.has_map[span] & self._kept[span, None]
-        again = {name: self._again[name][: len(part)] for name in self._again if name != "images"}
-        if set(again) == {layout.name for layout in self._facts.layouts() if layout.sharded} - {"images"}:
-            render_maps(self._recipe, self._geometry.xy_crop[span], self._geometry.xy_map[span], has_map, again)
-            for name, stored in maps.items():
-                differs = part.start + _differing_rows(stored, again[name], exact=self._exact)
-                if differs.size:
-                    self._note("map-differs", name, differs, "not the map that its keypoints give")
-        for stored in maps.values():
-            peaks = stored.reshape(*has_map.shape, -1).max(axis=-1)[has_map].astype(np.float64)
-            peaks = peaks / 255.0 if stored.dtype == np.uint8 else peaks
-            drawn = peaks[peaks > 0]
-            self._count(peaks=drawn.size, peak_sum=float(drawn.sum()), empty_maps=int((peaks <= 0).sum()),
-                        peak_min=float(drawn.min(initial=np.inf)))  # fmt: skip
-        if "keypoints" in columns:
-            self._check_decoding(maps, has_map, part, columns["keypoints"][span])
-
-    def _check_decoding(
-        self, maps: dict[str, _Array], has_map: npt.NDArray[np.bool_], part: range, keypoints: _Array
-    ) -> None:
-        """Decode the stored maps and compare with the stored keypoints."""
-        xy_crop = keypoints[..., :2].astype(np.float64) - self._recipe.context_px
-        if "heatmaps" in maps:
-            name = "heatmaps"
-            error, bound = _heatmap_errors(self._recipe, maps[name], xy_crop)
-        elif {"simcc_x", "simcc_y"} <= set(maps):
-            name = "simcc_x"
-            error, bound = _simcc_errors(self._recipe, maps["simcc_x"], maps["simcc_y"], xy_crop)
-        else:
+        again = {name: self._again[name][: len(part)] for name in maps if self._maker.can_make(name)}
+        self._maker.targets(span, self._kept[span], again)
+        for name, made in again.items():
+            differs = part.start + _differing_rows(maps[name], made, exact=self._exact)
+            if differs.size:
+                self._note("map-differs", name, differs, "not the map that its keypoints give")
+        self._count(**check.peaks(maps, span))
+        if "keypoints" not in columns:
             return
-        said = np.isfinite(bound).all(axis=-1) & has_map
-        if said.any():
-            self._count(map_error=float(np.nan_to_num(error[said], nan=np.inf).max()))
-        wrong = said & ~(error <= bound).all(axis=-1)
+        errors = check.errors(maps, span, columns["keypoints"])
+        if errors is None:
+            return
+        if errors.said.any():
+            self._count(map_error=float(np.nan_to_num(errors.error[errors.said], nan=np.inf).max()))
+        wrong = errors.said & ~(errors.error <= errors.bound).all(axis=-1)
         if wrong.any():
             self._note(
-                "map-decode", name, part.start + np.flatnonzero(wrong.any(axis=1)),
-                f"decoded up to {float(error[wrong].max()):.3g} cells from the keypoint",
+                "map-decode", errors.array, errors.rows[wrong.any(axis=1)],
+                f"decoded up to {float(errors.error[wrong].max()):.3g} cells from the keypoint",
             )  # fmt: skip
 
 
-def _heatmap_errors(recipe: Recipe, maps: _Array, xy_crop: _Array) -> tuple[_Array, _Array]:
-    xy_map = crop_to_map(
-        xy_crop, geometry=recipe.geometry, crop_width_px=recipe.crop_width_px,
-        crop_height_px=recipe.crop_height_px, map_width=recipe.map_width, map_height=recipe.map_height,
-    )  # fmt: skip
-    bound = decode_bounds(
-        xy_map, encoding=recipe.encoding, sigma=recipe.sigma, dtype=maps.dtype,
-        map_width=recipe.map_width, map_height=recipe.map_height,
-    )  # fmt: skip
-    return np.abs(recover_keypoints(maps, encoding=recipe.encoding, sigma=recipe.sigma) - xy_map), bound
-
-
-def _simcc_errors(recipe: Recipe, x: _Array, y: _Array, xy_crop: _Array) -> tuple[_Array, _Array]:
-    """Return errors and bounds in bins; nothing is said of points that round to a bin outside."""
-    found = recover_simcc(x, y, split_ratio=recipe.split_ratio, sigma=recipe.sigma)
-    bins = xy_crop * recipe.split_ratio
-    last = np.array([x.shape[-1], y.shape[-1]]) - 1.0
-    inside = ((bins >= 0) & (bins <= last)).all(axis=-1, keepdims=True)
-    bound = np.where(inside, 0.5 + 1e-3 * max(1.0, recipe.split_ratio), np.inf)
-    return np.abs(found - xy_crop) * recipe.split_ratio, np.broadcast_to(bound, found.shape)
+def _segmentations(table: pa.Table, source: Source) -> Segmentations | None:
+    if source.segmentations is None:
+        return None
+    sample_ids, known = table["sample_id"].to_pylist(), source.segmentations
+    return lambda index: known.get(sample_ids[index])
 
 
 def _differing_rows(found: _Array, expected: _Array, *, exact: bool) -> npt.NDArray[np.intp]:

@@ -45,11 +45,11 @@ def group_metadata(attributes: Mapping[str, Any], members: Mapping[str, bytes] |
 
 
 def array_metadata(layout: ArrayLayout, rows: int, shard_rows: int, chunk_rows: int) -> bytes:
-    """Return the ``zarr.json`` of one array of ``rows`` rows."""
+    """Return the ``zarr.json`` of one array of a split of ``rows`` rows."""
     store = MemoryStore()
-    shard_shape = (shard_rows, *layout.row_shape)
+    shard_shape = (layout.places_a_shard(shard_rows), *layout.row_shape)
     options: dict[str, Any] = {
-        "shape": (rows, *layout.row_shape),
+        "shape": (layout.places(rows, shard_rows), *layout.row_shape),
         "chunks": (chunk_rows, *layout.row_shape) if layout.sharded else shard_shape,
         "shards": shard_shape if layout.sharded else None,
         "dtype": layout.dtype,

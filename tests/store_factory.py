@@ -13,7 +13,7 @@ from pose_data.formats.coco import read_coco
 from pose_data.imaging import encode_jpeg
 from pose_data.job import save_job
 from pose_data.manifest import SplitFolder
-from pose_data.plan import write_plan
+from pose_data.plan import plan_table, write_plan
 from pose_data.recipes import Recipe, build_recipe
 from pose_data.selection import select_samples
 from pose_data.shard import ShardJob, make_shard
@@ -108,29 +108,40 @@ def small_recipe(**changes: Any) -> Recipe:
     return build_recipe(changes.pop("name", "coco-256x192"), **{**SMALL, **changes})
 
 
+def scene_recipe(**changes: Any) -> Recipe:
+    """Return a recipe of scenes with pictures of 64 x 64, of which 48 x 48 are the window, and shards of 4 rows."""
+    small: dict[str, Any] = {
+        "crop_width_px": 48, "crop_height_px": 48, "context_px": 8, "map_width": 12, "map_height": 12,
+        "shard_rows": 4, "chunk_rows": 2,
+    }  # fmt: skip
+    return build_recipe(changes.pop("name", "openpose-368"), **{**small, **changes})
+
+
 def prepare_split(root: Path, coco: Path, split: str, recipe: Recipe) -> None:
     """Prepare one split the plain way, one shard after another, with a run log."""
     annotations, images = coco / "annotations" / f"person_keypoints_{split}.json", coco / split
-    read = read_coco(annotations, boxes=recipe.boxes, keep_segmentation=recipe.background == "white")
+    read = read_coco(annotations, boxes=recipe.boxes, keep_segmentation=recipe.takes_masks)
     table = select_samples(read.table, recipe)
-    rows = sum(table["kept"].to_pylist())
+    shard_rows = recipe.shard_rows
+    planned = plan_table(table, recipe, shard_rows)
+    rows, persons_a_shard = planned.rows, planned.persons_a_shard if recipe.rows == "scenes" else 0
     folder = SplitFolder(root / split)
     make_folder(root / ".posedata")
     make_folder(folder.records / "shards")
     make_folder(folder.work)
-    shard_rows = recipe.shard_rows
     skeleton, indices = recipe.skeleton_of(read.skeleton)
     facts = SplitFacts(
         split=split, recipe=recipe, skeleton=skeleton, full_skeleton=read.skeleton, keypoint_indices=indices, rows=rows,
         shard_rows=shard_rows, annotation_file=annotations.name, annotation_sha256=read.sha256,
-        annotation_count=table.num_rows,
+        annotation_count=table.num_rows, persons_a_shard=persons_a_shard,
     )  # fmt: skip
     metadata = create_split(root, facts)
     job = ShardJob(
-        split=folder, images_root=images, recipe=recipe, keypoint_indices=indices, rows=rows, shard_rows=shard_rows
-    )
+        split=folder, images_root=images, recipe=recipe, keypoint_indices=indices, rows=rows, shard_rows=shard_rows,
+        persons_a_shard=persons_a_shard,
+    )  # fmt: skip
     save_job(job)
-    write_plan(folder.plan, table, shard_rows, recipe.order_seed)
+    write_plan(folder.plan, table, recipe, shard_rows)
     for shard in range(job.shards):
         make_shard(job, shard)
     commit_split(job, root, metadata, facts=facts)

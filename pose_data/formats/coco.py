@@ -1,7 +1,8 @@
 """The reader of COCO keypoint files: ``images``, ``annotations``, ``categories``.
 
 Format: https://cocodataset.org/#format-data. Every annotation becomes exactly one row, kept or
-rejected; the file is mapped and decoded record by record, so that memory is bounded by the table.
+rejected; the file is mapped and decoded record by record, and the rows are packed as they come, so that memory
+is bounded by the packed table.
 """
 
 from collections import Counter
@@ -19,12 +20,14 @@ from pose_data.formats.image_records import ImageIndex, read_images
 from pose_data.formats.json_records import DEFAULT_MAX_FILE_BYTES, JsonFile, map_json, too_deep, too_large_for_memory
 from pose_data.formats.kinds import Categories, choose_category, wrong_kind
 from pose_data.formats.rows import NOTE_BITS, BoxSource, RowReader, note_lists
+from pose_data.packed_table import PackedTable
 from pose_data.skeleton import COCO_PERSON, Skeleton
 from pose_data.table import ANNOTATION_SCHEMA
 
 __all__ = ["DEFAULT_MAX_FILE_BYTES", "AnnotationSet", "read_coco"]
 
-_BATCH_ROWS = 8192
+# Records as Python objects take some 2 KB each.
+_BATCH_ROWS = 1024
 _NOTES_A_CODE = 100
 _LISTED_IDS = 20
 
@@ -33,8 +36,8 @@ _LISTED_IDS = 20
 class AnnotationSet:
     """What a reader makes of an annotation file.
 
-    ``table`` has ANNOTATION_SCHEMA and one row for each annotation of the file, in its order;
-    ``sha256`` is of the file's bytes; ``category_id`` is the category that carries ``skeleton``.
+    ``rows`` have ANNOTATION_SCHEMA, one for each annotation of the file, in its order; ``sha256`` is of the file's
+    bytes; ``category_id`` is the category that carries ``skeleton``.
     ``notes`` are (code, detail) about the file: unusable image records, files and ids that are there
     twice; at most 100 for each code and one line that counts the others.
     """
@@ -42,12 +45,17 @@ class AnnotationSet:
     path: Path
     sha256: str
     size_bytes: int
-    table: pa.Table
+    rows: PackedTable
     skeleton: Skeleton
     category_id: int
     image_count: int
     annotation_count: int
     notes: tuple[tuple[str, str], ...]
+
+    @property
+    def table(self) -> pa.Table:
+        """Return the rows as one table, made anew by each call: some 620 bytes a row."""
+        return self.rows.table()
 
 
 class _Lists(msgspec.Struct, kw_only=True):
@@ -82,24 +90,26 @@ def read_coco(
     digest = file.sha256()
     try:
         lists = _read_lists(file)
+        image_count, annotation_count = len(lists.images), len(lists.annotations)
         images = read_images(lists.images, path, allow_outside=allow_outside)
+        lists.images.clear()
         categories = choose_category(lists.categories, lists.annotations, skeleton, path)
         reader = _row_reader(images, categories, skeleton, boxes, keep_segmentation)
-        table, bits = _read_rows(file, lists.annotations, reader)
+        rows, bits = _read_rows(file, lists.annotations, reader)
     except RecursionError as error:
         raise too_deep(path) from error
     except MemoryError as error:
         raise too_large_for_memory(path, file.size_bytes) from error
-    table, duplicates = _with_notes(table, bits)
+    rows, duplicates = _with_notes(rows, bits)
     return AnnotationSet(
         path=path,
         sha256=digest,
         size_bytes=file.size_bytes,
-        table=table,
+        rows=rows,
         skeleton=skeleton,
         category_id=categories.chosen,
-        image_count=len(lists.images),
-        annotation_count=len(lists.annotations),
+        image_count=image_count,
+        annotation_count=annotation_count,
         notes=_capped((*images.notes, *duplicates)),
     )
 
@@ -126,33 +136,39 @@ def _row_reader(
 
 
 def _read_rows(
-    file: JsonFile, raws: Sequence[msgspec.Raw], reader: RowReader
-) -> tuple[pa.Table, npt.NDArray[np.uint16]]:
-    tables = [ANNOTATION_SCHEMA.empty_table()]
+    file: JsonFile, raws: list[msgspec.Raw], reader: RowReader
+) -> tuple[PackedTable, npt.NDArray[np.uint16]]:
+    """Read and pack the records; ``raws`` is empty afterwards, since each costs memory, too."""
+    rows = PackedTable(ANNOTATION_SCHEMA)
     bits = [np.zeros(0, np.uint16)]
-    for start in range(0, len(raws), _BATCH_ROWS):
-        batch_table, batch_bits = reader.read(raws[start : start + _BATCH_ROWS], start + 1)
-        tables.append(batch_table)
+    first_sample_id = 1
+    raws.reverse()  # a list gives memory back at its end
+    while raws:
+        batch = raws[: -_BATCH_ROWS - 1 : -1]
+        del raws[-_BATCH_ROWS:]
+        batch_table, batch_bits = reader.read(batch, first_sample_id)
+        first_sample_id += len(batch)
+        rows.append(batch_table)
         bits.append(batch_bits)
         file.release()
-    return pa.concat_tables(tables), np.concatenate(bits)
+    rows.finish()
+    return rows, np.concatenate(bits)
 
 
-def _with_notes(table: pa.Table, bits: npt.NDArray[np.uint16]) -> tuple[pa.Table, tuple[tuple[str, str], ...]]:
-    """Return the table with its notes, and what is to be said about annotation ids that repeat."""
-    ids = table["annotation_id"]
+def _with_notes(rows: PackedTable, bits: npt.NDArray[np.uint16]) -> tuple[PackedTable, tuple[tuple[str, str], ...]]:
+    """Return the rows with their notes, and what is to be said about annotation ids that repeat."""
+    ids = rows.column("annotation_id")
     there = ids.is_valid().to_numpy()
     values = ids.drop_null().to_numpy()
     unique, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     bits[np.flatnonzero(there)[counts[inverse] > 1]] |= NOTE_BITS["id-duplicate"]
-    position = table.schema.get_field_index("notes")
-    table = table.set_column(position, table.schema.field("notes"), note_lists(bits))
+    rows = rows.replaced({"notes": pa.chunked_array([note_lists(bits)])})
     repeated = unique[counts > 1].tolist()
     if not repeated:
-        return table, ()
+        return rows, ()
     more = f" and {len(repeated) - _LISTED_IDS:,} more" if len(repeated) > _LISTED_IDS else ""
     listed = ", ".join(map(str, repeated[:_LISTED_IDS]))
-    return table, (("id-duplicate", f"{len(repeated):,} annotation ids repeat: {listed}{more}"),)
+    return rows, (("id-duplicate", f"{len(repeated):,} annotation ids repeat: {listed}{more}"),)
 
 
 def _capped(notes: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:

@@ -27,7 +27,10 @@ _JPEG_QUALITY = 92
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleSummary:
-    """What was written: ``persons`` counts all records (crowds too), ``labelled_persons`` those with keypoints."""
+    """What was written: ``persons`` counts all records (crowds too), ``labelled_persons`` those with keypoints.
+
+    With ``dry_run`` nothing was: both are then the most that can come, since figures may hide each other.
+    """
 
     out: Path
     pictures: int
@@ -35,6 +38,7 @@ class SampleSummary:
     labelled_persons: int
     splits: tuple[str, ...]
     seed: int
+    dry_run: bool = False
 
 
 def _draw_picture(plan: PicturePlan, *, folder: Path, seed: int) -> list[Record]:
@@ -103,6 +107,7 @@ def generate_sample(
     seed: int = 0,
     val_share: float = 0.25,
     workers: int = 2,
+    dry_run: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> SampleSummary:
     """Write a data set of drawn persons in COCO's layout and return what it holds.
@@ -110,7 +115,8 @@ def generate_sample(
     Makes ``out/annotations/person_keypoints_{train,val}.json`` and the pictures ``out/{train,val}/*.jpg``. The bytes
     depend on ``pictures``, ``seed`` and ``val_share`` alone. The folder appears when all is done: it is made beside
     ``out`` and renamed. ``progress`` is called with (done, all) pictures. Each worker is a spawned process, so a
-    script that asks for more than one needs the usual ``if __name__ == "__main__"``.
+    script that asks for more than one needs the usual ``if __name__ == "__main__"``. ``dry_run``: plan and check, but
+    draw and write nothing.
 
     Raises UsageError ``output-exists`` for an ``out`` that is not an empty folder, ``sample-pictures``,
     ``sample-val-share``, ``sample-seed`` or ``sample-workers`` for numbers out of range, and StorageError
@@ -120,6 +126,12 @@ def generate_sample(
         raise UsageError("sample-workers", f"a sample needs at least 1 worker, not {workers}")
     plans = plan_pictures(pictures, seed, val_share)
     _refuse_existing(out)
+    if dry_run:
+        figures, crowds = sum(plan.persons for plan in plans), sum(plan.crowd for plan in plans)
+        return SampleSummary(
+            out=out, pictures=pictures, persons=figures + crowds, labelled_persons=figures, splits=SPLITS, seed=seed,
+            dry_run=True,
+        )  # fmt: skip
     target = Path(os.path.abspath(out))  # noqa: PTH100 - resolve() would follow a link that the user named
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

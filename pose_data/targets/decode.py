@@ -22,6 +22,7 @@ from pose_data.errors import UsageError
 __all__ = [
     "blur_last_axis",
     "blur_maps",
+    "blur_weights",
     "decode_argmax",
     "decode_bound",
     "decode_bounds",
@@ -52,10 +53,17 @@ _SMALL_WEIGHTS: Mapping[int, tuple[float, ...]] = MappingProxyType(
 """OpenCV's fixed Gaussian kernels (getGaussianKernel, modules/imgproc), which no formula gives."""
 
 
-def decode_argmax(maps: _AnyMaps) -> _Decoded:
-    """Return the cell of each map's maximum (the first one, in row order) and the maximum."""
+def decode_argmax(maps: _AnyMaps, *, threshold: float = 0.0) -> _Decoded:
+    """Return the cell of each map's maximum (the first one, in row order) and the maximum.
+
+    A maximum below ``threshold`` counts as no keypoint: (0, 0) with score 0, as from an empty map; 0 keeps all.
+    borarak/human-pose-estimation takes 0.85.
+    """
     cell, score = _peaks(maps)
-    return cell, score
+    if not threshold:
+        return cell, score
+    there = score >= threshold
+    return np.where(there[..., None], cell, 0.0), np.where(there, score, score.dtype.type(0))
 
 
 def decode_quarter(maps: _AnyMaps) -> _Decoded:
@@ -128,13 +136,11 @@ def blur_last_axis(
     values: _Maps, *, kernel: int, border: Literal["reflect", "zero"] = "reflect"
 ) -> NDArray[np.float32]:
     """Return ``values`` (..., n) blurred along the last axis alone; arguments as for :func:`blur_maps`."""
-    if kernel not in _SMALL_WEIGHTS and (kernel % 2 == 0 or kernel < 11):
-        raise UsageError("option-value", f"blur kernel is {kernel}", hint="3, 5, 7 or an odd number from 11 on")
+    weights = blur_weights(kernel)
     half = kernel // 2
     widths = [(0, 0)] * (values.ndim - 1) + [(half, half)]
     padded = np.pad(np.asarray(values, dtype=np.float32), widths, mode="reflect" if border == "reflect" else "constant")
     length = values.shape[-1]
-    weights = _gaussian_weights(kernel)
     blurred: NDArray[np.float32] = weights[half] * padded[..., half : half + length]
     for away in range(1, half + 1):
         before, after = half - away, half + away
@@ -276,7 +282,10 @@ def _scaled_to_maximum(blurred: NDArray[np.float32], maps: _Maps) -> NDArray[np.
 
 
 @lru_cache(maxsize=16)
-def _gaussian_weights(kernel: int) -> NDArray[np.float32]:
+def blur_weights(kernel: int) -> NDArray[np.float32]:
+    """Return the (kernel,) float32 weights of :func:`blur_maps`; raises as it does."""
+    if kernel not in _SMALL_WEIGHTS and (kernel % 2 == 0 or kernel < 11):
+        raise UsageError("option-value", f"blur kernel is {kernel}", hint="3, 5, 7 or an odd number from 11 on")
     if kernel in _SMALL_WEIGHTS:
         return np.array(_SMALL_WEIGHTS[kernel], dtype=np.float32)
     sigma = 0.3 * ((kernel - 1) * 0.5 - 1.0) + 0.8

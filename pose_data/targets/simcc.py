@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pose_data.targets.decode import blur_last_axis
 
-__all__ = ["decode_simcc", "decode_simcc_dark", "encode_simcc", "recover_simcc"]
+__all__ = ["blur_kernel_bins", "decode_simcc", "decode_simcc_dark", "encode_simcc", "recover_simcc"]
 
 _Float = NDArray[np.float64]
 _Vectors = NDArray[np.floating[Any]]
@@ -96,7 +96,7 @@ def _unit(vectors: NDArray[Any]) -> _Float:
 
 
 def _dark_bins(vectors: _Vectors, sigma: float, ends: str) -> _Float:
-    kernel = _blur_kernel(sigma)
+    kernel = blur_kernel_bins(sigma)
     blurred = blur_last_axis(vectors, kernel=kernel, border="zero")
     after = blurred.max(axis=-1, keepdims=True)
     before = vectors.max(axis=-1, keepdims=True).astype(np.float32)
@@ -119,7 +119,8 @@ def _dark_bins(vectors: _Vectors, sigma: float, ends: str) -> _Float:
     return np.where(near_end, _fitted_bins(vectors.astype(np.float64), sigma), refined)
 
 
-def _blur_kernel(sigma: float) -> int:
+def blur_kernel_bins(sigma: float) -> int:
+    """Return the width of the blur, in bins, that goes with labels of this sigma."""
     # OpenCV's width rule, sigma = 0.3 * ((kernel - 1) / 2 - 1) + 0.8, solved for the kernel; odd, from 11 on.
     kernel = int((sigma * 20.0 - 7.0) // 3)
     return max(11, kernel - (kernel + 1) % 2)

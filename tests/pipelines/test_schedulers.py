@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.events import silent
 from pipelines.reading import InputLimits, read_split
 from pipelines.schedulers import check_scheduler_name, open_runner
 from pipelines.splits import begin_split
 from pipelines.tasks import ShardTask
 from pose_data.errors import StorageError, UsageError
+from pose_data.events import silent
 from pose_data.formats.coco_folder import find_coco
 from pose_data.lock import hold
 from pose_data.manifest import SplitFolder, read_shard_record

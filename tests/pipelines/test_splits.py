@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from pipelines.events import silent
 from pipelines.reading import InputLimits, read_split
 from pipelines.splits import begin_split, log_run, remove_empty_store, remove_split, resume_split
 from pose_data.errors import ResumeMismatchError
+from pose_data.events import silent
 from pose_data.formats.coco_folder import find_coco
 from pose_data.job import load_job
 from pose_data.manifest import SplitFolder

@@ -7,11 +7,11 @@ import time
 import pytest
 
 from pipelines import tasks
-from pipelines.events import silent
 from pipelines.reading import InputLimits, read_split
 from pipelines.splits import begin_split
 from pipelines.tasks import ShardOutcome, ShardTask, outcome_of, run_remote_task, run_task
 from pose_data.errors import PoseError
+from pose_data.events import silent
 from pose_data.formats.coco_folder import find_coco
 from pose_data.lock import hold, read_holder
 from pose_data.manifest import SplitFolder, read_shard_record
@@ -92,6 +92,31 @@ def test_a_shard_during_which_a_process_died_is_not_begun_again(job):
     assert run(job, 1).status == "suspect"
     assert not job.split.shard_record(1).exists()
     assert markers(job) == ["1"]
+
+
+def test_another_worker_tries_a_shard_in_which_one_died_and_a_third_does_not(job):
+    marker = job.split.work / "started" / "1"
+    marker.parent.mkdir()
+    marker.write_bytes(b".")
+    outcome = run_remote_task(task_of(job, 1, environment=tasks.environment()))
+    assert (outcome.status, outcome.tries) == ("done", 2)
+    assert markers(job) == []
+    job.split.shard_record(1).unlink()
+    marker.write_bytes(b"..")
+    assert run_remote_task(task_of(job, 1, environment=tasks.environment())).status == "suspect"
+    assert not job.split.shard_record(1).exists()
+    assert marker.read_bytes() == b".."
+
+
+def test_a_worker_notes_that_it_began_before_it_may_die(job, monkeypatch):
+    marker = job.split.work / "started" / "1"
+    marker.parent.mkdir()
+    marker.write_bytes(b".")
+    seen = []
+    monkeypatch.setattr(tasks, "make_shard", lambda *arguments, **options: seen.append(marker.read_bytes()))
+    with pytest.raises(AttributeError):  # no record came back
+        run_remote_task(task_of(job, 1, environment=tasks.environment()))
+    assert seen == [b".."]
 
 
 def test_a_picture_that_takes_too_long_makes_the_shard_stalled(job):

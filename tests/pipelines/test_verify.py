@@ -8,11 +8,11 @@ from types import ModuleType
 
 import pytest
 
-from pipelines.events import Event
 from pipelines.parallel import in_threads
 from pipelines.verify import require_sound, verify
 from pose_data.commit import update_root_manifest
 from pose_data.errors import DamageError, InterruptedRun, StoreError, UsageError
+from pose_data.events import Event
 from pose_data.manifest import SplitFolder
 from pose_data.recipes import build_recipe
 

@@ -67,6 +67,12 @@ def test_the_plan_is_workers_times_their_data_on_top_of_the_program():
     assert one.largest_picture_bytes >= 4 * 640 * 640
 
 
+def test_threads_that_wait_hold_as_much_as_those_that_work():
+    plan = planned(workers=2, spare_threads=2)
+    assert plan.holders == 4
+    assert plan.total_bytes == plan.base_bytes + 4 * plan.worker_bytes == planned(workers=4).total_bytes
+
+
 def test_usual_work_fits_the_usual_limit():
     for recipe in RECIPES.values():
         assert planned(recipe, workers=2, largest_picture_px=640 * 640).total_bytes < GIGABYTE
@@ -79,7 +85,7 @@ def test_masks_and_processes_cost_more():
 
 def test_the_plan_knows_nothing_of_the_size_of_the_data_set():
     assert {field.name for field in dataclasses.fields(planned())} == {
-        "workers", "largest_picture_bytes", "shard_buffer_bytes", "base_bytes",
+        "holders", "largest_picture_bytes", "shard_buffer_bytes", "base_bytes",
     }  # fmt: skip
     assert planned(build_recipe(shard_rows=64)) == planned(build_recipe(shard_rows=65536))
 

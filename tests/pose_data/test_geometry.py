@@ -14,6 +14,7 @@ from pose_data.geometry import (
     crop_transforms,
     flip_keypoints,
     invert_affines,
+    letterbox_transforms,
     map_to_crop,
     shift_transforms,
     square_canvas,
@@ -155,3 +156,37 @@ def test_no_persons_is_no_transforms() -> None:
     for geometry in GEOMETRIES:
         assert crop_transforms(np.empty((0, 4)), geometry=geometry, **CROP).shape == (0, 2, 3)
     assert boxes_from_keypoints(np.empty((0, 17, 3))).shape == (0, 4)
+
+
+# ------------------------------------------------------------------ whole pictures
+
+
+@given(
+    width=st.integers(1, 5000), height=st.integers(1, 5000), frame_width=st.integers(8, 700),
+    frame_height=st.integers(8, 700),
+)  # fmt: skip
+def test_a_letterboxed_picture_is_whole_centred_and_as_large_as_can_be(width, height, frame_width, frame_height):
+    (transform,) = letterbox_transforms([[width, height]], width_px=frame_width, height_px=frame_height)
+    scale = transform[0, 0]
+    assert transform[1, 1] == scale
+    assert transform[0, 1] == transform[1, 0] == 0.0
+    # Edges of the picture's area, half a pixel outside the outer centres.
+    first = scale * -0.5 + transform[:, 2] + 0.5
+    end = scale * (np.array([width, height]) - 0.5) + transform[:, 2] + 0.5
+    frame = np.array([frame_width, frame_height])
+    np.testing.assert_allclose(first, np.rint(first), atol=1e-6)
+    assert (first >= -1e-6).all()
+    assert (end <= frame + 1e-6).all()
+    assert np.isclose(end - first, frame).any()
+    assert (np.abs(first - (frame - end)) < 2.0).all()
+
+
+def test_a_picture_of_the_frame_s_size_stays_where_it_is():
+    (transform,) = letterbox_transforms([[368, 368]], width_px=368, height_px=368)
+    np.testing.assert_array_equal(transform, [[1, 0, 0], [0, 1, 0]])
+
+
+@pytest.mark.parametrize("size", [(0, 5), (5, float("nan")), (float("inf"), 5)])
+def test_pictures_without_a_size_are_refused(size):
+    with pytest.raises(UsageError, match="box-invalid"):
+        letterbox_transforms([size], width_px=8, height_px=8)

@@ -33,7 +33,7 @@ def test_the_arrays_of_the_usual_recipe():
 def test_every_array_of_every_recipe_names_its_axes(name):
     for layout in split_arrays(RECIPES[name], 13):
         assert len(layout.dimensions) == 1 + len(layout.row_shape)
-        assert layout.dimensions[0] == "row"
+        assert layout.dimensions[0] == ("person" if layout.of_persons else "row")
         assert len(set(layout.dimensions)) == len(layout.dimensions)
 
 
@@ -66,4 +66,35 @@ def test_maps_say_how_their_values_are_to_be_read(dtype, scale):
 def test_simcc_has_two_vectors_a_keypoint():
     x, y = map_arrays(RECIPES["simcc-seed"], 17)
     assert (x.name, x.row_shape, y.name, y.row_shape) == ("simcc_x", (17, 768), "simcc_y", (17, 1024))
-    assert {"heatmaps", x.name, y.name} == set(MAP_ARRAYS)
+    assert {"heatmaps", x.name, y.name, "pafs", "mask"} == set(MAP_ARRAYS)
+
+
+def test_the_arrays_of_scenes():
+    layouts = {layout.name: layout for layout in split_arrays(RECIPES["openpose-368"], 17, 700)}
+    shapes = {name: (layout.row_shape, layout.dtype.name) for name, layout in layouts.items()}
+    assert shapes == {
+        "images": ((496, 496, 3), "uint8"), "heatmaps": ((19, 62, 62), "uint8"), "pafs": ((38, 62, 62), "int8"),
+        "mask": ((62, 62), "uint8"), "keypoints": ((17, 3), "float32"), "annotation_id": ((), "int64"),
+        "bbox_xywh": ((4,), "float64"), "area": ((), "float64"), "score": ((), "float64"), "offsets": ((2,), "int64"),
+        "transforms": ((2, 3), "float64"), "image_id": ((), "int64"), "kept": ((), "bool"),
+    }  # fmt: skip
+    of_persons = {name for name, layout in layouts.items() if layout.of_persons}
+    assert of_persons == {"keypoints", "annotation_id", "bbox_xywh", "area", "score"}
+    # Two shards of up to 256 pictures, 700 places of persons in each.
+    assert layouts["keypoints"].places(300, 256) == 1400
+    assert layouts["offsets"].places(300, 256) == 300
+    assert (layouts["area"].places_a_shard(256), layouts["kept"].places_a_shard(256)) == (700, 256)
+    assert {name for name, layout in layouts.items() if layout.sharded} == {"images", "heatmaps", "pafs", "mask"}
+
+
+def test_scenes_say_how_their_targets_were_drawn():
+    recipe = build_recipe("lightweight-openpose-368", limbs="tensorboy", field_dtype="float16", map_dtype="float32")
+    layouts = {layout.name: layout for layout in split_arrays(recipe, 17, 1)}
+    maps, fields, mask = (layouts[name].attributes for name in ("heatmaps", "pafs", "mask"))
+    assert (maps["scale"], maps["overlap"], maps["sigma_cells"], maps["stride_px"]) == (1.0, "clipped-sum", 0.875, 8)
+    assert (maps["keypoints"][1], maps["keypoints"][-1]) == ("neck", "background")
+    assert (fields["scale"], fields["overlap"], fields["limb_table"]) == (1.0, "overwrite", "tensorboy")
+    assert len(fields["limbs"]) == 19
+    assert ["right_shoulder", "right_eye"] in fields["limbs"]
+    assert (mask["rule"], mask["scale"]) == ("crowds", 1 / 255)
+    assert layouts["pafs"].dtype == np.float16

@@ -19,6 +19,7 @@ from pose_data.plan import (
     summarise_plan,
     write_plan,
 )
+from pose_data.recipes import build_recipe
 from pose_data.selection import select_samples
 from pose_data.table import PLAN_SCHEMA
 
@@ -109,12 +110,12 @@ def test_many_pictures_that_never_fill_a_shard_are_planned_quickly(persons):
      (500, 48, 48), (149_813, 100, 1000), (10, 1, 64)],
 )  # fmt: skip
 def test_the_size_of_a_shard(rows, chunk_rows, expected):
-    assert choose_shard_rows(rows, chunk_rows) == expected
+    assert choose_shard_rows(rows, build_recipe(chunk_rows=chunk_rows)) == expected
 
 
 @given(rows=st.integers(0, 10**6), chunk_rows=st.integers(1, 1024))
 def test_a_shard_is_a_whole_number_of_chunks(rows, chunk_rows):
-    size = choose_shard_rows(rows, chunk_rows)
+    size = choose_shard_rows(rows, build_recipe(chunk_rows=chunk_rows))
     assert size > 0
     assert size % chunk_rows == 0
 
@@ -129,7 +130,7 @@ def table(factory, tmp_path_factory):
 @pytest.fixture
 def plan(tmp_path, table):
     path = tmp_path / "plan.parquet"
-    assert write_plan(path, table, 8, 3) == sum(table["kept"].to_pylist()) == 20
+    assert write_plan(path, table, build_recipe(order_seed=3), 8).rows == sum(table["kept"].to_pylist()) == 20
     return path
 
 
@@ -156,9 +157,9 @@ def test_planned_rows_hold_the_annotations_unchanged(plan, table):
 
 def test_the_same_table_makes_the_same_file(plan, table):
     again = plan.with_name("again.parquet")
-    write_plan(again, table, 8, 3)
+    write_plan(again, table, build_recipe(order_seed=3), 8)
     assert again.read_bytes() == plan.read_bytes()
-    write_plan(again, table, 8, 4)
+    write_plan(again, table, build_recipe(order_seed=4), 8)
     assert again.read_bytes() != plan.read_bytes()
 
 
@@ -177,14 +178,14 @@ def test_bad_records_are_counted_and_filtered_ones_not(tmp_path, factory):
     coco.person(random, 1, keypoints=[1, 2, 3])
     coco.person(random, 99)
     table = select_samples(read_coco(coco.dump("val2017")).table, factory.small_recipe())
-    write_plan(tmp_path / "p", table, 8, 0)
+    write_plan(tmp_path / "p", table, build_recipe(), 8)
     assert summarise_plan(tmp_path / "p").bad == 2
 
 
 def test_pictures_of_unknown_size_count_as_nothing(tmp_path, table):
     for name in ("image_width_px", "image_height_px"):
         table = table.set_column(table.schema.get_field_index(name), name, pa.nulls(table.num_rows, pa.int32()))
-    write_plan(tmp_path / "p", table, 8, 0)
+    write_plan(tmp_path / "p", table, build_recipe(), 8)
     assert summarise_plan(tmp_path / "p").largest_picture_px == 0
 
 
@@ -205,6 +206,50 @@ def test_a_damaged_plan_is_named(plan, damage):
 def test_a_plan_without_samples_has_only_rejected_rows(tmp_path, table):
     position = table.schema.get_field_index("kept")
     empty = table.set_column(position, table.schema.field("kept"), pa.array([False] * table.num_rows))
-    assert write_plan(tmp_path / "p", empty, 8, 0) == 0
+    assert write_plan(tmp_path / "p", empty, build_recipe(), 8).rows == 0
     assert sum(part.num_rows for part in read_rejected_rows(tmp_path / "p", 0)) == table.num_rows
     assert summarise_plan(tmp_path / "p").pictures == 0
+
+
+# ------------------------------------------------------------------ scenes
+
+
+def test_a_scene_s_annotations_are_together_the_kept_ones_first(tmp_path, table, factory):
+    recipe = factory.scene_recipe(order_seed=3)
+    planned = write_plan(tmp_path / "p", table, recipe, 4)
+    assert planned.rows == 11
+    assert planned.persons_a_shard == 7
+    rows = [row for shard in range(3) for row in read_plan_rows(tmp_path / "p", shard).to_pylist()]
+    assert [row["row"] for row in rows] == sorted(row["row"] for row in rows)
+    assert {row["row"] for row in rows} == set(range(11))
+    assert all(row["shard"] == row["row"] // 4 for row in rows)
+    by_row = {number: [row for row in rows if row["row"] == number] for number in range(11)}
+    for annotations in by_row.values():
+        assert len({row["image_id"] for row in annotations}) == 1
+        kept = [row["kept"] for row in annotations]
+        assert kept == sorted(kept, reverse=True)
+        assert kept[0]
+    # The crowd and the unlabelled person are of a picture that has a row: its mask needs them.
+    assert {row["code"] for row in rows} == {None, "filter-crowd", "filter-keypoints"}
+    assert list(read_rejected_rows(tmp_path / "p", 3)) == []
+    assert sorted(row["sample_id"] for row in rows) == sorted(table["sample_id"].to_pylist())
+    assert summarise_plan(tmp_path / "p").pictures == 11
+
+
+def test_annotations_of_pictures_without_a_person_follow_the_shards(tmp_path, factory):
+    coco = factory.CocoMaker(tmp_path, pictures=3, persons=1)
+    coco.write("val2017", broken=False)
+    random = np.random.default_rng(0)
+    empty = coco.picture(random, tmp_path / "val2017", "empty.jpg")
+    coco.person(random, empty, iscrowd=1)
+    coco.person(random, 99)
+    recipe = factory.scene_recipe()
+    found = select_samples(read_coco(coco.dump("val2017")).table, recipe)
+    assert write_plan(tmp_path / "p", found, recipe, 4).rows == 3
+    (rest,) = read_rejected_rows(tmp_path / "p", 1)
+    assert [(row["code"], row["row"]) for row in rest.to_pylist()] == [("filter-crowd", None), ("image-unknown", None)]
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(64_115, 256), (1000, 64), (113, 16), (1, 16)])
+def test_shards_of_scenes_are_smaller(rows, expected):
+    assert choose_shard_rows(rows, build_recipe("openpose-368")) == expected

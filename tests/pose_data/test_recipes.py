@@ -2,18 +2,22 @@
 
 import dataclasses
 import json
+from typing import get_args
 
 import pytest
 
 from pose_data.errors import UsageError
-from pose_data.recipes import RECIPES, Recipe, build_recipe
+from pose_data.limbs import LIMB_TABLES
+from pose_data.recipes import RECIPES, Limbs, Recipe, build_recipe
+from pose_data.scene_rows import scene_rules
 from pose_data.skeleton import COCO_PERSON
+from pose_data.targets.paf import SCENE_RULES
 
 
 def test_the_named_recipes():
     assert set(RECIPES) == {
         "coco-256x192", "coco-384x288", "coco-256x192-udp", "coco-256x192-dark", "hourglass-256", "hourglass-seed",
-        "white-frame-320", "attention-256x192", "simcc-seed",
+        "white-frame-320", "attention-256x192", "simcc-seed", "openpose-368", "lightweight-openpose-368",
     }  # fmt: skip
     assert all(recipe.name == name for name, recipe in RECIPES.items())
 
@@ -22,7 +26,8 @@ def test_the_named_recipes():
 def test_a_recipe_survives_json(name):
     recipe = RECIPES[name]
     assert Recipe.from_dict(json.loads(json.dumps(recipe.as_dict()))) == recipe
-    assert list(recipe.as_dict()) == [field.name for field in dataclasses.fields(Recipe)]
+    names = [field.name for field in dataclasses.fields(Recipe)]
+    assert list(recipe.as_dict()) == (names if recipe.rows == "scenes" else names[: names.index("rows")])
 
 
 def test_a_change_leaves_the_rest():
@@ -98,3 +103,36 @@ def test_the_stored_skeleton():
     part, indices = RECIPES["white-frame-320"].skeleton_of(COCO_PERSON)
     assert indices == (0, *range(5, 17))
     assert part.keypoint_count == 13
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"geometry": "msra"}, {"encoding": "gaussian"}, {"background": "white"}, {"joints": ("nose",)},
+        {"visibility": "visible"}, {"context_px": 20}, {"crop_width_px": 370}, {"map_height": 45},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_does_not_go_with_scenes_is_refused(changes):
+    with pytest.raises(UsageError, match="option-conflict"):
+        build_recipe("openpose-368", **changes)
+
+
+@pytest.mark.parametrize("changes", [{"limbs": "tensorboy"}, {"geometry": "letterbox"}, {"rows": "scenes"}], ids=str)
+def test_options_of_scenes_do_not_go_with_crops(changes):
+    with pytest.raises(UsageError, match="option-conflict"):
+        build_recipe(**changes)
+
+
+def test_the_limb_tables_of_the_option_are_those_that_exist():
+    assert set(get_args(Limbs)) == set(LIMB_TABLES)
+    for table in LIMB_TABLES:
+        assert build_recipe("openpose-368", limbs=table).limbs == table
+
+
+@pytest.mark.parametrize(
+    ("recipe", "rules"), [("openpose-368", "tensorboy"), ("lightweight-openpose-368", "lightweight")]
+)
+def test_the_recipes_of_scenes_draw_by_the_ports_rules(recipe, rules):
+    assert scene_rules(RECIPES[recipe]) == dataclasses.replace(SCENE_RULES[rules], name=recipe)
+    assert (RECIPES[recipe].stored_width_px, RECIPES[recipe].stride_px) == (496, 8)

@@ -39,7 +39,7 @@ def begin(factory, folder, recipe, change=lambda coco: None, allow_outside=False
     )  # fmt: skip
     (split.records / "shards").mkdir(parents=True)
     split.work.mkdir()
-    write_plan(split.plan, table, recipe.shard_rows, recipe.order_seed)
+    write_plan(split.plan, table, recipe, recipe.shard_rows)
     for layout in job.layouts():
         (split.path / layout.name).mkdir()
         text = array_metadata(layout, job.rows, job.shard_rows, recipe.chunk_rows)

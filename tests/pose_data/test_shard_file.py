@@ -229,7 +229,7 @@ def test_a_chunk_of_another_number_of_rows_is_found_though_its_checksum_is_right
         coded, crc = encode_chunk(layout, np.ascontiguousarray(values[8 : 8 + rows]))
         out = np.full((CHUNK_ROWS, *layout.row_shape), 7, layout.dtype)
         with pytest.raises(ValueError, match=r".+"):
-            decode_chunk(layout, coded + crc, out)
+            decode_chunk(layout, bytes(coded) + crc, out)
 
 
 def test_foreign_bytes_with_a_right_checksum_are_found():

@@ -18,7 +18,7 @@ def planned(factory, folder, recipe, change=lambda coco: None):
     coco.write("val2017", broken=False)
     change(coco)
     read = read_coco(coco.dump("val2017"), boxes=recipe.boxes)
-    write_plan(folder / "plan", select_samples(read.table, recipe), 64, 0)
+    write_plan(folder / "plan", select_samples(read.table, recipe), recipe, 64)
     return read_plan_rows(folder / "plan", 0)
 
 

@@ -1,5 +1,6 @@
 """A store: opens in three readers with the same arrays, says what it is, and never passes holes off as zeros."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from pose_data.manifest import FORMAT_VERSION, SplitFolder
 from pose_data.skeleton import COCO_PERSON
 from pose_data.store import (
     SplitFacts,
+    choose_split,
     facts_from_attributes,
     is_posedata_store,
     open_split,
@@ -282,3 +284,22 @@ def test_facts_of_a_split_not_yet_written_are_of_this_environment(finished_store
     facts = open_store(finished_store)["val2017"].facts
     fields = {name: getattr(facts, name) for name in SplitFacts.__slots__ if name != "versions"}
     assert SplitFacts(**fields) == facts
+
+
+def test_metadata_that_is_remembered_is_that_of_the_same_facts_only(finished_store):
+    facts = read_split_facts(SplitFolder(finished_store / "val2017"))
+    texts = split_metadata(facts)
+    kept = dict(texts)
+    texts.clear()
+    assert split_metadata(facts) == kept
+    for change in ({"rows": facts.rows + 1}, {"annotation_sha256": "0" * 64}, {"versions": {"numpy": "other"}}):
+        assert split_metadata(dataclasses.replace(facts, **change))["zarr.json"] != kept["zarr.json"]
+    assert split_metadata(facts) == kept
+
+
+def test_splits_are_chosen_by_their_beginning(finished_store):
+    opened = open_store(finished_store)
+    assert choose_split(opened, "", "val") is opened["val2017"]
+    assert choose_split(opened, "train2017", "val") is opened["train2017"]
+    with pytest.raises(UsageError, match="0 splits begin with 'test'"):
+        choose_split(opened, "", "test")

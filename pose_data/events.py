@@ -1,4 +1,4 @@
-"""What a pipeline tells while it runs: one stream of events, printed as a bar, as lines or as JSON."""
+"""What a long job tells while it runs: one stream of events, printed as a bar, as lines or as JSON."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
