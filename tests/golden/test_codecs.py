@@ -1,6 +1,5 @@
 """Affines, targets and decoders against what the reference implementations computed (shared/peer_golden)."""
 
-import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -21,16 +20,6 @@ Golden = Mapping[str, np.ndarray]
 def golden(shared: Path) -> Golden:
     with np.load(shared / "peer_golden" / "peers.npz") as arrays:
         return {name: arrays[name] for name in arrays.files if name.startswith("codec_")}
-
-
-@pytest.fixture(scope="module")
-def keyed(shared: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("peer_golden_keyed", shared / "peer_golden" / "keyed.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def greatest_difference(golden: Golden, name: str, ours: np.ndarray) -> float:

@@ -1,6 +1,5 @@
 """Crops against those of the reference implementations (made with OpenCV 4.11)."""
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +21,7 @@ def golden(shared: Path):
 
 
 @pytest.fixture(scope="module")
-def picture(shared: Path):
-    spec = importlib.util.spec_from_file_location("keyed", shared / "peer_golden" / "keyed.py")
-    assert spec is not None
-    assert spec.loader is not None
-    keyed = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(keyed)
+def picture(keyed):
     return keyed.picture()
 
 

@@ -1,0 +1,92 @@
+"""An exported network, run by ONNX Runtime."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pose_data.errors import ModelError, UsageError
+from pose_models.conventions import Conventions
+from pose_models.graph import INPUT_NAME, OUTPUT_NAMES
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+__all__ = ["FACTS_KEY", "OnnxEstimator", "open_session"]
+
+FACTS_KEY = "posedata"
+"""The model's metadata entry with everything that is known about it, as JSON."""
+
+
+def open_session(
+    model: Path | bytes, *, device: str = "cpu", threads: int | None = None
+) -> "onnxruntime.InferenceSession":
+    """Return a session of ONNX Runtime on the CPU, or on CUDA where ``device`` begins so and the build has it.
+
+    Raises UsageError where ONNX Runtime is not installed, ModelError where it does not take the file.
+    """
+    try:
+        import onnxruntime
+    except ImportError:
+        raise UsageError(
+            "extra-missing", "ONNX Runtime is not installed", hint="pip install -c constraints.txt '.[export]'"
+        ) from None
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    if threads:
+        options.intra_op_num_threads = threads
+    there = onnxruntime.get_available_providers()
+    wanted = ["CPUExecutionProvider"]
+    if device != "cpu" and "CUDAExecutionProvider" in there:
+        wanted.insert(0, "CUDAExecutionProvider")
+    elif device.startswith("cuda"):
+        raise ModelError(
+            "device-absent", "this build of ONNX Runtime has no CUDA", hint="onnxruntime-gpu; --device cpu"
+        )
+    where = str(model) if isinstance(model, Path) else ""
+    if isinstance(model, Path) and not model.is_file():
+        raise ModelError("onnx-invalid", "there is no such file", where=where)
+    try:
+        return onnxruntime.InferenceSession(
+            model if isinstance(model, bytes) else str(model), sess_options=options, providers=wanted
+        )
+    except Exception as error:
+        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError("onnx-invalid", f"ONNX Runtime does not take the model: {text}", where=where) from error
+
+
+class OnnxEstimator:
+    """A network of ``posetrain export --format onnx``; the mirrored picture is inside the graph or is not."""
+
+    def __init__(self, model: Path | bytes, *, device: str = "cpu", threads: int | None = None) -> None:
+        """Open the file. Raises ModelError for one that ``posetrain export`` did not make."""
+        self._session = open_session(model, device=device, threads=threads)
+        facts = _facts(self._session, str(model) if isinstance(model, Path) else "")
+        self.name, self.flip_test = str(facts["network"]), bool(facts["flip_test"])
+        self.precision = str(facts["precision"])
+        self.conventions = Conventions.from_dict(facts["conventions"])
+
+    def keypoints(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+        """Return (N, K, 3) x, y in the crop, and score, of crops (N, H, W, 3) uint8 RGB."""
+        points, scores = self._session.run(list(OUTPUT_NAMES), {INPUT_NAME: images})
+        joined: npt.NDArray[np.float64] = np.concatenate([points, scores[..., None]], axis=2).astype(np.float64)
+        return joined
+
+
+def _facts(session: "onnxruntime.InferenceSession", where: str) -> dict[str, Any]:
+    text = session.get_modelmeta().custom_metadata_map.get(FACTS_KEY, "")
+    try:
+        facts: dict[str, Any] = json.loads(text)
+        missing = {"network", "flip_test", "precision", "conventions"} - set(facts)
+    except ValueError:
+        missing = {FACTS_KEY}
+    if missing:
+        inputs = ", ".join(f"{one.name} {one.shape}" for one in session.get_inputs())
+        outputs = ", ".join(f"{one.name} {one.shape}" for one in session.get_outputs())
+        raise ModelError(
+            "onnx-foreign", f"posetrain export did not write this model (in: {inputs}; out: {outputs})", where=where,
+            hint="posetrain export RUN --format onnx; a detector is named with --detector",
+        )  # fmt: skip
+    return facts

@@ -1,0 +1,48 @@
+"""The loss of a step, looked at while the next one runs; and what is said where a step fails."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from pose_data.errors import ModelError
+from pose_data.store import Split
+
+__all__ = ["StepLoss", "is_out_of_memory", "out_of_memory"]
+
+
+@dataclass(frozen=True, slots=True)
+class StepLoss:
+    """A step's loss, on the device: asking for its value at once would make the device wait."""
+
+    loss: Tensor
+    step: int
+    rows: Tensor
+
+    def checked(self, split: Split) -> float:
+        """Return the loss. Raises ModelError where it is not finite."""
+        value = float(self.loss)
+        if not np.isfinite(value):
+            what, name = ("pictures", "image_id") if "offsets" in split.arrays else ("annotations", "annotation_id")
+            ids = np.asarray(split[name][:])[self.rows.numpy()]
+            raise ModelError(
+                "loss-not-finite", f"the loss of step {self.step} is {value}; no checkpoint was written of it",
+                where=f"{what} {', '.join(map(str, ids.tolist()))}",
+                hint="a lower learning rate, --set clip_norm=1, or bf16 in place of fp16",
+            )  # fmt: skip
+        return value
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Return whether torch says that there is not enough memory, on any device."""
+    texts = ("can't allocate memory", "not enough memory", "out of memory")
+    return any(text in str(error) for text in texts)
+
+
+def out_of_memory(batch_size: int) -> ModelError:
+    """Return the error of a step that does not fit into the device's memory."""
+    fits = max(1, batch_size // 2)
+    return ModelError(
+        "out-of-memory", f"the device has not enough memory for a batch of {batch_size}",
+        hint=f"--batch-size {fits} --set accumulate=2 takes half and learns the same; or --set amp=\"bf16\"",
+    )  # fmt: skip

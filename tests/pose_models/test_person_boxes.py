@@ -1,0 +1,60 @@
+"""Where persons are looked for, and which number a picture has."""
+
+import json
+
+import numpy as np
+import pytest
+
+from pose_data.errors import InputError, UsageError
+from pose_data.media import Frame, Source
+from pose_models.person_boxes import FileBoxes, ImageNumbers, WholePicture
+
+PICTURES = [Source(kind="picture", place=f"in/{name}", name=name) for name in ("b.jpg", "a.jpg")]
+CLIP = Source(kind="video", place="in/c.mp4", name="c.mp4")
+
+
+def coco(tmp_path, **images):
+    path = tmp_path / "annotations.json"
+    path.write_text(json.dumps({"images": [{"id": n, "file_name": name} for name, n in images.items()]}))
+    return path
+
+
+def test_the_whole_picture_is_one_box():
+    boxes, score = WholePicture().boxes_of(Frame(source=CLIP, pixels=np.zeros((30, 50, 3), np.uint8)), 1)
+    assert (boxes.tolist(), score.tolist()) == ([[0, 0, 50, 30]], [1])
+
+
+def test_a_files_boxes_are_found_by_the_pictures_number(tmp_path):
+    records = [
+        {"image_id": number, "category_id": 1, "bbox": [x, 1, 2, 3], "score": score}
+        for number, x, score in ((9, 1, 0.9), (4, 2, 0.8), (9, 3, 0.1), (9, 4, 0.3))
+    ]
+    (tmp_path / "boxes.json").write_text(json.dumps(records), encoding="utf-8")
+    finder = FileBoxes(tmp_path / "boxes.json", least_score=0.2)
+    boxes, score = finder.boxes_of(Frame(source=CLIP), 9)
+    assert (boxes[:, 0].tolist(), score.tolist()) == ([1, 4], [0.9, 0.3])
+    assert finder.boxes_of(Frame(source=CLIP), 5)[0].shape == (0, 4)
+
+
+def test_pictures_are_counted_or_numbered_by_name_or_by_the_annotation_file(tmp_path):
+    counted = ImageNumbers(PICTURES, None, must_be_known=False)
+    assert [counted.of(Frame(source=source)) for source in PICTURES] == [1, 2]
+    named = [Source(kind="picture", place=f"in/{name}", name=name) for name in ("007.jpg", "3.jpg")]
+    assert [ImageNumbers(named, None, must_be_known=True).of(Frame(source=source)) for source in named] == [7, 3]
+    listed = ImageNumbers(PICTURES, coco(tmp_path, **{"a.jpg": 50, "b.jpg": 40}), must_be_known=True)
+    assert [listed.of(Frame(source=source)) for source in PICTURES] == [40, 50]
+
+
+def test_the_frames_of_a_video_are_counted_from_1():
+    numbers = ImageNumbers([CLIP], None, must_be_known=True)
+    assert [numbers.of(Frame(source=CLIP, number=number)) for number in range(3)] == [1, 2, 3]
+
+
+def test_boxes_want_pictures_with_numbers(tmp_path):
+    with pytest.raises(UsageError, match="name their pictures by number"):
+        ImageNumbers(PICTURES, None, must_be_known=True)
+    with pytest.raises(InputError, match="no picture of this name"):
+        ImageNumbers(PICTURES, coco(tmp_path, other=1), must_be_known=True).of(Frame(source=PICTURES[0]))
+    (tmp_path / "list.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(InputError, match="no list of images"):
+        ImageNumbers(PICTURES, tmp_path / "list.json", must_be_known=True)

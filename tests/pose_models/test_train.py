@@ -1,0 +1,287 @@
+"""Training: it learns, goes on where it was stopped, shares the work, and says what is wrong."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from pose_data.errors import ModelError, StoreError, UsageError
+from pose_data.events import Event
+from pose_data.store import open_store
+from pose_models.checkpoint import checkpoint_steps, load_checkpoint
+from pose_models.train import run
+
+TINY = {
+    "epochs": 2, "batch_size": 8, "schedule": "constant", "schedule_options": {}, "window": 16, "evaluate_every": 2,
+    "report": False,
+    "ema_decay": 0.5,
+}  # fmt: skip
+
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def store(factory, tmp_path_factory):
+    """Return a store of two small splits with crops of 128 x 96."""
+    folder = tmp_path_factory.mktemp("train")
+    coco = factory.CocoMaker(folder / "coco", pictures=8, persons=3)
+    recipe = factory.small_recipe(
+        crop_width_px=96, crop_height_px=128, map_width=24, map_height=32, geometry="udp", encoding="unbiased"
+    )
+    for split in ("train2017", "val2017"):
+        coco.write(split, broken=split == "val2017")
+        factory.prepare_split(folder / "crops.zarr", folder / "coco", split, recipe)
+    return folder / "crops.zarr"
+
+
+def train(store, out, network="small-128x96", **options):
+    return run(network, data=store, out=out, device="cpu", threads=1, **{**TINY, **options})
+
+
+def weights_of(out, which="last"):
+    return load_checkpoint(out, which).model
+
+
+def test_a_run_leaves_checkpoints_log_pictures_and_its_configuration(store, tmp_path):
+    events: list[Event] = []
+    report = train(store, tmp_path / "run", on_event=events.append, report=True)
+    assert (report.epochs, report.steps) == (2, 6)
+    assert report.page == tmp_path / "run" / "report" / "report.html"
+    assert json.loads(report.page.with_name("report.json").read_text())["numbers"] == dict(report.numbers)
+    assert len(report.losses) == 6
+    assert np.isfinite(report.losses).all()
+    assert set(report.numbers) >= {"AP", "AR", "ARL"}
+    assert checkpoint_steps(tmp_path / "run") == [6, 3]
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert {line["kind"] for line in lines} == {"train", "val", "checkpoint"}
+    assert all(
+        {"loss", "learning_rate", "samples_per_s", "wait_share"} <= set(x) for x in lines if x["kind"] == "train"
+    )
+    assert (tmp_path / "run" / "pictures" / "epoch-0002.png").read_bytes().startswith(b"\x89PNG")
+    assert 'network = "small-128x96"' in (tmp_path / "run" / "config.toml").read_text()
+    assert list((tmp_path / "run" / "tensorboard").glob("events*"))
+    assert {"train", "evaluate"} <= {event.stage for event in events}
+    found = load_checkpoint(tmp_path / "run")
+    assert found.conventions.decode == "dark"
+    assert found.conventions.flip_shift == 0
+    assert found.conventions.recipe.map_width == 24
+
+
+def test_the_same_seed_gives_the_same_losses_and_another_one_others(store, tmp_path):
+    first = train(store, tmp_path / "a").losses
+    assert train(store, tmp_path / "b").losses == first
+    assert train(store, tmp_path / "c", seed=1).losses != first
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"accumulate": 2, "optimiser": "sgd", "clip_norm": 1.0}, {"schedule": "plateau"}]
+)
+def test_a_run_that_is_continued_has_the_losses_of_an_undisturbed_one(store, tmp_path, options):
+    whole = train(store, tmp_path / "whole", **options)
+    first = train(store, tmp_path / "run", **{**options, "epochs": 1})
+    rest = train(store, tmp_path / "run", resume=True, **options)
+    assert (*first.losses, *rest.losses) == whole.losses
+    for name, values in weights_of(tmp_path / "whole").items():
+        assert torch.equal(values, weights_of(tmp_path / "run")[name]), name
+
+
+def test_a_signal_ends_the_step_keeps_a_checkpoint_and_the_rest_is_the_same(store, tmp_path):
+    whole = train(store, tmp_path / "whole", epochs=4)
+    options = [
+        f"--set={name}={json.dumps(value)}"
+        for name, value in {**TINY, "epochs": 4}.items()
+        if name != "schedule_options"
+    ]
+    command = [
+        sys.executable, "-m", "cli.posetrain", "run", "small-128x96", "--data", str(store),
+        "--out", str(tmp_path / "run"), "--device", "cpu", "--threads", "1", "--set", "schedule_options={}", *options,
+    ]  # fmt: skip
+    command = [part.replace('"', "") if "schedule=" in part else part for part in command]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    deadline_s = time.monotonic() + 60
+    while not (tmp_path / "run" / "log.jsonl").exists() and time.monotonic() < deadline_s:
+        time.sleep(0.02)
+    while '"train"' not in (tmp_path / "run" / "log.jsonl").read_text() and time.monotonic() < deadline_s:
+        time.sleep(0.005)
+    asked_s = time.monotonic()
+    child.send_signal(signal.SIGTERM)
+    _, told = child.communicate(timeout=60)
+    if child.returncode == 0:  # it had ended before it was asked
+        pytest.fail("the run was too short to be stopped")
+    assert child.returncode == 143, told
+    assert time.monotonic() - asked_s < 5
+    assert "--resume continues" in told
+    steps = checkpoint_steps(tmp_path / "run")
+    rest = train(store, tmp_path / "run", resume=True, epochs=4)
+    np.testing.assert_allclose(rest.losses, whole.losses[steps[0] :], rtol=1e-6)
+
+
+def test_an_existing_run_is_not_overwritten_unasked(store, tmp_path):
+    train(store, tmp_path / "run", epochs=1)
+    with pytest.raises(UsageError, match="output-exists"):
+        train(store, tmp_path / "run", epochs=1)
+    assert train(store, tmp_path / "run", epochs=1, overwrite=True).steps == 3
+
+
+def test_a_torn_checkpoint_is_passed_over_and_that_is_said(store, tmp_path):
+    train(store, tmp_path / "run")
+    file = tmp_path / "run" / "checkpoints" / "step-00000006" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-5])
+    said: list[str] = []
+    assert load_checkpoint(tmp_path / "run", "last", say=said.append).step == 3
+    assert "is not what was written" in said[0]
+    for place in (tmp_path / "run" / "checkpoints").glob("step-*"):
+        (place / "checkpoint.json").write_text("{")
+    with pytest.raises(ModelError, match="checkpoint-missing"):
+        load_checkpoint(tmp_path / "run", "last")
+
+
+def test_what_is_left_of_a_save_that_was_killed_is_swept(store, tmp_path):
+    (tmp_path / "run" / "checkpoints" / ".step-00000001.abc.partial").mkdir(parents=True)
+    train(store, tmp_path / "run", epochs=1)
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_samples(store, tmp_path):
+    with pytest.raises(ModelError, match=r"the loss of step [0-9]+ is (nan|inf)") as caught:
+        train(store, tmp_path / "run", optimiser="sgd", learning_rate=1e3, momentum=0.99, epochs=30, ema_decay=0.0)
+    assert "annotations 10" in caught.value.where
+    assert caught.value.exit_code == 9
+
+
+def test_store_and_network_that_do_not_fit_are_told_apart(store, tmp_path):
+    with pytest.raises(ModelError, match="crops of 128 x 96 pixels, hourglass-s1-256x256 takes 256 x 256"):
+        train(store, tmp_path / "run", network="hourglass-s1-256x256")
+    with pytest.raises(UsageError, match="nearest: small-128x96"):
+        train(store, tmp_path / "run", network="smal-128x96")
+    with pytest.raises(UsageError, match="no split 'test2017'"):
+        train(store, tmp_path / "run", train_split="test2017")
+
+
+def test_an_unfinished_store_is_refused(store, tmp_path):
+    shutil.copytree(store, tmp_path / "copy.zarr")
+    (tmp_path / "copy.zarr" / "train2017" / ".posedata" / "manifest.json").unlink()
+    with pytest.raises(StoreError, match="unfinished"):
+        train(tmp_path / "copy.zarr", tmp_path / "run")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="shows what is said where there is no CUDA")
+def test_cuda_that_is_absent_is_named(store, tmp_path):
+    with pytest.raises(ModelError, match="device-absent"):
+        run("small-128x96", data=store, out=tmp_path / "run", device="cuda")
+    with pytest.raises(UsageError, match="device-unknown"):
+        run("small-128x96", data=store, out=tmp_path / "run", device="tpu9")
+
+
+@pytest.mark.parametrize("amp", ["bf16"])
+def test_lower_precision_and_channels_last_train_too(store, tmp_path, amp):
+    report = train(store, tmp_path / "run", amp=amp, channels_last=True, epochs=6)
+    assert np.mean(report.losses[-3:]) < np.mean(report.losses[:3])
+
+
+def test_intermediate_supervision_trains(store, tmp_path):
+    report = train(store, tmp_path / "run", network="hourglass-small-128x96", epochs=1, evaluate_every=1, ema_decay=0.0)
+    assert np.isfinite(report.loss)
+
+
+_WORKER = """
+import json, os, sys, time
+import torch
+torch.set_num_threads(1)
+from pose_models import stream, train
+seen = []
+plain = stream.SampleStream.epoch
+def noting(self, epoch=0, *, resume=None):
+    for batch in plain(self, epoch, resume=resume):
+        if "keypoints" in batch.arrays:
+            seen.append([epoch, batch.rows[batch.valid].tolist()])
+        yield batch
+stream.SampleStream.epoch = noting
+plain_look = train.from_leader
+def late(make, place):
+    time.sleep(1.0 * place.rank)  # the leading process has begun the folder by then, if nothing holds it back
+    return plain_look(make, place)
+train.from_leader = late
+options = json.loads(sys.argv[3])
+report = train.run("small-128x96", data=sys.argv[1], out=sys.argv[2], device="cpu", threads=1, **options)
+with open(f"{sys.argv[2]}-{os.environ['RANK']}.json", "w") as file:
+    json.dump({"seen": seen, "losses": report.losses, "AP": report.numbers["AP"]}, file)
+"""
+
+
+def two_processes(program, *arguments):
+    """Start a program in two processes as torchrun would; return them."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    return [
+        subprocess.Popen(
+            [sys.executable, "-c", program, *map(str, arguments)],
+            env={
+                **os.environ, "RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": port, "OMP_NUM_THREADS": "1",
+            },
+            stderr=subprocess.PIPE, text=True,
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+
+
+def test_two_processes_share_the_samples_and_agree(store, tmp_path):
+    children = two_processes(_WORKER, store, tmp_path / "run", json.dumps({**TINY, "ema_decay": 0.0}))
+    told = [child.communicate(timeout=120)[1] for child in children]
+    assert [child.returncode for child in children] == [0, 0], told
+    ranks = [json.loads((tmp_path / f"run-{rank}.json").read_text()) for rank in range(2)]
+    kept = np.flatnonzero(open_store(store)["train2017"]["kept"][:]).tolist()
+    for epoch in range(2):
+        rows = [row for rank in ranks for number, part in rank["seen"] if number == epoch for row in part]
+        assert sorted(rows) == kept
+    assert ranks[0]["AP"] == ranks[1]["AP"]
+    assert load_checkpoint(tmp_path / "run", "last").step == len(ranks[0]["losses"])
+
+
+_TROUBLED = """
+import os, signal, sys
+import torch
+torch.set_num_threads(1)
+from pose_data.errors import DamageError, PoseError
+from pose_models import train
+plain = train._Training._step
+def step(self, batch):
+    if self._state.step == 1 and self._place.rank == 1:
+        if sys.argv[3] == "signal":
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            raise DamageError("chunk", "a chunk is damaged")
+    return plain(self, batch)
+train._Training._step = step
+try:
+    options = {"batch_size": 4, "ema_decay": 0.0, "report": False}
+    train.run("small-128x96", data=sys.argv[1], out=sys.argv[2], device="cpu", threads=1, **options)
+except PoseError as error:
+    sys.stderr.write(error.code)
+    sys.exit(error.exit_code)
+"""
+
+
+@pytest.mark.parametrize(
+    ("trouble", "ends"),
+    [("signal", [(130, "interrupted"), (143, "interrupted")]), ("error", [(9, "process-lost"), (4, "chunk")])],
+)
+def test_what_ends_one_process_ends_the_other(store, tmp_path, trouble, ends):
+    children = two_processes(_TROUBLED, store, tmp_path / "run", trouble)
+    told = [child.communicate(timeout=60)[1] for child in children]
+    assert [(child.returncode, code in text) for child, text, (_, code) in zip(children, told, ends, strict=True)] == [
+        (number, True) for number, _ in ends
+    ], told
+    assert checkpoint_steps(tmp_path / "run") == ([2] if trouble == "signal" else [])
