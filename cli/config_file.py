@@ -6,6 +6,7 @@ from typing import Any
 import typer
 
 from pose_data.errors import UsageError
+from pose_data.toml_file import read_toml
 
 __all__ = ["load_config"]
 
@@ -21,7 +22,7 @@ def load_config(context: typer.Context, file: Path | None) -> Path | None:
         return file
     options = {str(option.name): option for option in context.command.params if option.name not in _NOT_IN_FILES}
     defaults: dict[str, Any] = {}
-    for key, value in _read(file).items():
+    for key, value in read_toml(file).items():
         name = key.replace("-", "_")
         if name not in options:
             known = ", ".join(sorted(option.replace("_", "-") for option in options))
@@ -32,22 +33,6 @@ def load_config(context: typer.Context, file: Path | None) -> Path | None:
         defaults[name] = _value(options[name], key, value, file)
     context.default_map = {**(context.default_map or {}), **defaults}
     return file
-
-
-def _read(file: Path) -> dict[str, Any]:
-    import tomllib
-
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(
-            "config-unreadable", f"the configuration cannot be read: {error.strerror}", where=str(file)
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(
-            "config-invalid", f"the configuration is not TOML: {error}", where=str(file),
-            hint="a line is: option = value, with text in quotes",
-        ) from None  # fmt: skip
 
 
 def _value(option: Any, key: str, value: Any, file: Path) -> Any:

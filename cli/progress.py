@@ -10,7 +10,7 @@ from typing import Any
 
 from cli.console import console_of, say, size_text, time_text, write_json
 from cli.text import printable
-from pipelines.events import Event, Listener
+from pose_data.events import Event, Listener
 
 __all__ = ["JsonListener", "LineListener", "listen"]
 
@@ -18,11 +18,24 @@ _LINE_EVERY_S = 10.0
 _JSON_EVERY_S = 1.0
 _NOTES_A_CODE = 3
 _UNITS: Mapping[str, str] = MappingProxyType(
-    {"shards": "persons", "pictures": "pictures", "sample": "pictures", "digests": "shards", "decode": "shards"}
+    {
+        "shards": "persons",
+        "pictures": "pictures",
+        "sample": "pictures",
+        "digests": "shards",
+        "decode": "shards",
+        "train": "samples",
+        "evaluate": "persons",
+        "predict": "frames",
+    }
 )
-"""What ``done`` and ``total`` of a stage count."""
+"""What ``done`` and ``total`` of a stage count, unless the event itself says it."""
 
 Clock = Callable[[], float]
+
+
+def _unit(event: Event) -> str:
+    return str(event.data.get("unit", _UNITS.get(event.stage, "")))
 
 
 @contextmanager
@@ -52,7 +65,7 @@ class JsonListener:
 
     def __call__(self, event: Event) -> None:
         """Write the event."""
-        if event.kind == "progress" and event.done < event.total:
+        if event.kind == "progress" and (event.done < event.total or not event.total):
             if self._clock() - self._last_s < _JSON_EVERY_S:
                 return
             self._last_s = self._clock()
@@ -76,13 +89,19 @@ class _Rates:
             self._first, self._began_s = (event.done, pictures), self._clock()
         seconds = self._clock() - self._began_s
         parts = []
-        unit = _UNITS.get(event.stage, "")
+        unit = _unit(event)
         if unit and seconds > 0.2:
             parts.append(f"{(event.done - self._first[0]) / seconds:,.0f} {unit}/s")
             if pictures and unit != "pictures":
                 parts.append(f"{(pictures - self._first[1]) / seconds:,.0f} pictures/s")
         if "bytes" in event.data:
             parts.append(size_text(event.data["bytes"]))
+        if "loss" in event.data:
+            parts.append(f"{event.data.get('wait_share', 0.0):.1%} waiting, loss {event.data['loss']:.3g}")
+        if "latency_ms" in event.data:
+            parts.append(f"{event.data['persons']:,} persons, {event.data['latency_ms']:,.0f} ms")
+        if "AP" in event.data:
+            parts.append(f"AP {event.data['AP']:.3f}")
         rejects = event.data.get("rejects") or {}
         if rejects:
             parts.append("rejected: " + ", ".join(f"{code} {count}" for code, count in sorted(rejects.items())))
@@ -91,7 +110,7 @@ class _Rates:
     def left_s(self, event: Event) -> float | None:
         seconds = self._clock() - self._began_s
         done = event.done - (self._first[0] if self._first else 0)
-        return seconds / done * (event.total - event.done) if done > 0 and seconds > 0.2 else None
+        return seconds / done * (event.total - event.done) if done > 0 and event.total and seconds > 0.2 else None
 
 
 class _Texts:
@@ -101,7 +120,7 @@ class _Texts:
         self._seen: Counter[str] = Counter()
 
     def of(self, event: Event) -> str:
-        text = event.text or ", ".join(f"{key} {value}" for key, value in event.data.items())
+        text = event.text or ", ".join(f"{key} {value}" for key, value in event.data.items() if key != "unit")
         if event.kind == "note":
             code = str(event.data.get("code", ""))
             self._seen[code] += 1
@@ -109,7 +128,7 @@ class _Texts:
                 return ""
             text = f"{text} [{code}]" if code else text
         elif event.kind == "stage":
-            text = text or (f"{event.total:,} {_UNITS.get(event.stage, '')}".rstrip() if event.total else "")
+            text = text or (f"{event.total:,} {_unit(event)}".rstrip() if event.total else "")
         else:
             text = f"{event.kind}: {text}" if text else event.kind
         return printable(": ".join(part for part in (_place(event), text) if part))
@@ -151,7 +170,11 @@ class LineListener:
             return
         self._last_s = self._clock()
         left_s = self._rates.left_s(event)
-        parts = [f"{event.done:,} of {event.total:,}", details, f"{time_text(left_s)} left" if left_s else ""]
+        parts = [
+            f"{event.done:,} of {event.total:,}" if event.total else f"{event.done:,}",
+            details,
+            f"{time_text(left_s)} left" if left_s else "",
+        ]
         say(f"{printable(_place(event))}: " + ", ".join(part for part in parts if part))
 
 
@@ -201,7 +224,8 @@ class _Bars:
             self._progress.update(self._task, details=printable(event.text))
             return
         self._progress.update(
-            self._task, completed=event.done, total=event.total or None, count=f"{event.done:,}/{event.total:,}",
+            self._task, completed=event.done, total=event.total or None,
+            count=f"{event.done:,}/{event.total:,}" if event.total else f"{event.done:,}",
             details=self._rates.describe(event),
         )  # fmt: skip
 

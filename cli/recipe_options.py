@@ -17,18 +17,25 @@ from pose_data.recipes import (
     BoxRule,
     Encoding,
     Exif,
+    FieldDtype,
+    FieldOverlap,
     Geometry,
     ImageCodec,
+    LimbRegion,
+    Limbs,
     MapDtype,
+    MapOverlap,
     Recipe,
+    Untrained,
     Visibility,
     build_recipe,
 )
 
 __all__ = ["RECIPE_OPTIONS", "RecipeOption", "recipe_from", "takes_recipe"]
 
-_WINDOW, _CHOICE, _TARGETS, _FILES = (
-    f"What is made, recorded in the store: {part}" for part in ("window", "persons", "maps", "files")
+_WINDOW, _CHOICE, _TARGETS, _SCENES, _FILES = (
+    f"What is made, recorded in the store: {part}"
+    for part in ("window", "persons", "maps", "whole pictures only", "files")
 )
 
 
@@ -91,7 +98,7 @@ RECIPE_OPTIONS: tuple[RecipeOption, ...] = (
     RecipeOption(
         name="geometry", kind=Geometry, panel=_WINDOW,
         help="How a box becomes a window: msra, udp and dark grow it to the window's aspect, each with its own "
-        "scale; box stretches it; square pads it to a white square.",
+        "scale; box stretches it; square pads it to a white square. letterbox is for whole pictures.",
     ),
     RecipeOption(name="padding", kind=float, panel=_WINDOW, help="The box is grown by this factor; 1.25 is usual."),
     RecipeOption(
@@ -157,14 +164,36 @@ RECIPE_OPTIONS: tuple[RecipeOption, ...] = (
     RecipeOption(name="split_ratio", kind=float, panel=_TARGETS, help="SimCC bins a pixel of the window."),
     RecipeOption(name="map_dtype", kind=MapDtype, panel=_TARGETS, help="Type of a map's values."),
     RecipeOption(
+        name="limbs", kind=Limbs, panel=_SCENES,
+        help="Limb table of the fields: openpose (CMU, lightweight OpenPose) or tensorboy.",
+    ),
+    RecipeOption(
+        name="map_overlap", kind=MapOverlap, panel=_SCENES, metavar="RULE",
+        help="Where persons meet in a map: clipped-sum or maximum.",
+    ),
+    RecipeOption(
+        name="field_overlap", kind=FieldOverlap, panel=_SCENES, metavar="RULE",
+        help="Where limbs meet in a field: average of the vectors, or overwrite: the last person's.",
+    ),
+    RecipeOption(
+        name="limb_region", kind=LimbRegion, panel=_SCENES, metavar="RULE",
+        help="Which cells a limb covers: as the port of tensorboy or as the lightweight one draws it.",
+    ),
+    RecipeOption(name="limb_half_width", kind=float, panel=_SCENES, help="Half of a limb's width, in cells."),
+    RecipeOption(name="field_dtype", kind=FieldDtype, panel=_SCENES, help="Type of a field's values."),
+    RecipeOption(
+        name="untrained", kind=Untrained, panel=_SCENES, metavar="RULE",
+        help="What the mask leaves out: unlabelled (crowds and persons without labels) or crowds.",
+    ),
+    RecipeOption(
         name="image_codec", kind=ImageCodec, panel=_FILES,
         help="lossless; raw reads twice as fast and is 1.3 times as large; fast lies between; jpeg is lossy, a fifth.",
     ),
     RecipeOption(name="jpeg_quality", kind=int, panel=_FILES, help="Of the codec jpeg, 1 to 100."),
     RecipeOption(
-        name="shard_rows", kind=int, panel=_FILES, help="Persons a shard, the unit of writing; 0: by the set's size."
+        name="shard_rows", kind=int, panel=_FILES, help="Rows a shard, the unit of writing; 0: by the set's size."
     ),
-    RecipeOption(name="chunk_rows", kind=int, panel=_FILES, help="Persons a chunk, the unit of reading."),
+    RecipeOption(name="chunk_rows", kind=int, panel=_FILES, help="Rows a chunk, the unit of reading."),
     RecipeOption(name="order_seed", kind=int, panel=_FILES, help="Seed of the order of the pictures."),
 )  # fmt: skip
 

@@ -4,7 +4,7 @@ import os
 import signal
 from types import FrameType
 
-from pipelines.events import Terminated
+from pose_data.events import Terminated
 
 __all__ = ["Stopper"]
 

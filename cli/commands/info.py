@@ -46,7 +46,8 @@ def info(store: Store, json: Json = False, quiet: Quiet = False, verbose: Verbos
 
 
 def _show_split(split: "SplitInfo") -> None:
-    made = f"{split.shards_made} of {split.shards} shards of up to {split.shard_rows:,} persons"
+    of_rows, of_row = ("pictures", "picture") if split.recipe.get("rows") == "scenes" else ("persons", "person")
+    made = f"{split.shards_made} of {split.shards} shards of up to {split.shard_rows:,} {of_rows}"
     facts: list[tuple[str, object]] = [
         ("split", split.split + ("" if split.finished else ", NOT FINISHED: the command that began it continues it")),
         ("annotations", f"{split.annotations:,} in {split.annotation_file}, sha256 {split.annotation_sha256}"),
@@ -63,7 +64,7 @@ def _show_split(split: "SplitInfo") -> None:
     print_facts(facts)
     print_line()
     print_table(
-        ["array", "shape", "type", "codec", "on disk", "bytes a person"],
+        ["array", "shape", "type", "codec", "on disk", f"bytes a {of_row}"],
         [
             [
                 array.name, " x ".join(str(size) for size in array.shape), array.dtype, array.codec,

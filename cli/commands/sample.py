@@ -8,7 +8,7 @@ import typer
 from cli.console import log_to_stderr, print_line, print_next, to_plain, write_json
 from cli.options import Json, Quiet, Verbose, Workers
 from cli.progress import listen
-from pipelines.events import Event
+from pose_data.events import Event
 
 __all__ = ["sample"]
 
@@ -19,6 +19,7 @@ def sample(
     seed: Annotated[int, typer.Option(help="The same seed draws the same pictures.", min=0)] = 0,
     val_share: Annotated[float, typer.Option(help="Share of the pictures that go to the split val.")] = 0.25,
     workers: Workers = 2,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be drawn; write nothing.")] = False,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = 0,
@@ -28,13 +29,20 @@ def sample(
 
     log_to_stderr(quiet=quiet, verbose=verbose)
     with listen(json=json, quiet=quiet) as on_event:
-        on_event(Event(kind="stage", stage="sample", text=f"drawing {pictures:,} pictures"))
+        what = "planning" if dry_run else "drawing"
+        on_event(Event(kind="stage", stage="sample", text=f"{what} {pictures:,} pictures"))
         summary = generate_sample(
-            out, pictures=pictures, seed=seed, val_share=val_share, workers=workers,
+            out, pictures=pictures, seed=seed, val_share=val_share, workers=workers, dry_run=dry_run,
             progress=lambda done, total: on_event(Event(kind="progress", stage="sample", done=done, total=total)),
         )  # fmt: skip
     if json:
         write_json({"event": "report", **to_plain(summary)})
+        return 0
+    if dry_run:
+        print_line(
+            f"would draw {summary.pictures:,} pictures with up to {summary.persons:,} persons, splits "
+            f"{', '.join(summary.splits)}: {summary.out}; nothing was written"
+        )
         return 0
     print_line(
         f"{summary.pictures:,} pictures with {summary.persons:,} persons ({summary.labelled_persons:,} with "

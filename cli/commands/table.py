@@ -1,11 +1,10 @@
 """Every command, in one table: what runs, the library function of the same name, and examples for ``--help``."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
-
+from cli.command import Command
 from cli.commands.check import check
+from cli.commands.compare import compare
 from cli.commands.doctor import doctor
+from cli.commands.evaluate import evaluate
 from cli.commands.info import info
 from cli.commands.prepare import prepare
 from cli.commands.problems import problems
@@ -13,26 +12,7 @@ from cli.commands.sample import sample
 from cli.commands.unlock import unlock
 from cli.commands.verify import verify
 
-__all__ = ["COMMANDS", "Command"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
-    """A command; ``function`` is the dotted name of the library function that does the same."""
-
-    handler: Callable[..., Any]
-    function: str
-    examples: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """Return the command's name: that of its handler."""
-        return self.handler.__name__
-
-    @property
-    def epilog(self) -> str:
-        """Return the examples as the end of the command's help: Typer wants blank lines between them."""
-        return "\n\n".join(["Examples:", *(f"  {example}" for example in self.examples)])
+__all__ = ["COMMANDS"]
 
 
 COMMANDS: tuple[Command, ...] = (
@@ -73,6 +53,20 @@ COMMANDS: tuple[Command, ...] = (
             "posedata problems crops.zarr --split val2017 --code img-truncated",
             "posedata problems crops.zarr --csv > problems.csv",
         ),
+    ),
+    Command(
+        handler=evaluate,
+        function="pipelines.evaluate.evaluate",
+        examples=(
+            "posedata evaluate results.json --data crops.zarr --report report",
+            "posedata evaluate results.json --annotations keypoints.json --images val2017 --report report",
+            "posedata evaluate results.json --data crops.zarr --fail-under AP=0.70 --fail-if-worse-than before.json",
+        ),
+    ),
+    Command(
+        handler=compare,
+        function="pipelines.evaluate.compare",
+        examples=("posedata compare before.json after.json --data crops.zarr --report comparison",),
     ),
     Command(handler=doctor, function="pose_data.doctor.doctor", examples=("posedata doctor",)),
     Command(

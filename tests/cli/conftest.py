@@ -17,6 +17,7 @@ import pytest
 import simplejpeg
 
 from cli.posedata import main
+from cli.posetrain import main as training_main
 from pose_data.skeleton import COCO_PERSON
 
 WIDTH_PX, HEIGHT_PX = 96, 72
@@ -147,16 +148,27 @@ def in_own_process(*arguments: object, **settings: str) -> Result:
 @pytest.fixture
 def posedata(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
     """The program, called in this process: fast, and its parts can be replaced."""
+    return called_here("posedata", main, capsys, monkeypatch)
 
+
+@pytest.fixture
+def posetrain(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
+    """The other program, called in this process."""
+    return called_here("posetrain", training_main, capsys, monkeypatch)
+
+
+def called_here(
+    name: str, program: Callable[[], None], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Call:
     def call(*arguments: object) -> Result:
         given = [str(argument) for argument in arguments]
         handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         loggers = logging.root.handlers[:], logging.root.level
         capsys.readouterr()
         try:
-            monkeypatch.setattr(sys, "argv", ["posedata", *given])
+            monkeypatch.setattr(sys, "argv", [name, *given])
             with pytest.raises(SystemExit) as left:
-                main()
+                program()
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)

@@ -9,12 +9,16 @@ import pytest
 from cli.commands.table import COMMANDS
 from cli.options import FORMATS
 from cli.recipe_options import RECIPE_OPTIONS, recipe_from
+from cli.training.table import TRAINING_COMMANDS
 from pose_data.errors import UsageError
 from pose_data.formats import READERS
 from pose_data.recipes import Recipe, build_recipe
+from pose_models.train_config import TrainConfig
 
 # How a command shows and tells things, and where options come from, is no business of the library.
 ONLY_COMMANDS = {"json", "quiet", "verbose", "config", "format", "csv"}
+# A limit on the numbers is checked on what the function returns: pose_data.report.gates.
+ONLY_COMMANDS |= {"fail_under", "fail_if_worse_than"}
 ONLY_FUNCTIONS = {"on_event", "progress"}
 RENAMED = {
     "picture_timeout": "picture_timeout_s",
@@ -25,8 +29,10 @@ RENAMED = {
 }
 # An option that may be repeated is named in the singular.
 REPEATED = {"check": {"split": "splits"}, "prepare": {"split": "splits"}, "verify": {"split": "splits"}}
+TRUTH = dict.fromkeys(("annotations", "data", "split", "category", "rules", "area"), "truth")
+REPEATED |= {"evaluate": TRUTH, "compare": TRUTH}
 # The folder that the doctor looks at is the current one.
-MORE_IN_FUNCTIONS = {"doctor": {"folder"}}
+MORE_IN_FUNCTIONS = {"doctor": {"folder"}, "evaluate": {"threads"}, "compare": {"threads"}}
 OTHER_NAMES = {"sample": "generate_sample"}
 
 
@@ -56,9 +62,47 @@ def test_command_and_function_have_the_same_defaults(command):
             assert parameters[name].default == option.default, name
 
 
+@pytest.mark.parametrize("name", ["evaluate", "predict", "bench"])
+def test_options_of_a_training_command_are_those_of_its_function(name):
+    command = next(command for command in TRAINING_COMMANDS if command.name == name)
+    options = inspect.signature(command.handler).parameters
+    parameters = inspect.signature(function_of(command)).parameters
+    assert set(options) - ONLY_COMMANDS == set(parameters) - ONLY_FUNCTIONS
+    for name, option in options.items():
+        if name in parameters and option.default not in (inspect.Parameter.empty, None):
+            default = parameters[name].default
+            assert (_as_list(default) if isinstance(default, tuple) else default) == option.default, name
+
+
+def _as_list(values):
+    """Return a tuple as a command takes it: with commas between."""
+    return ",".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
+
+
+@pytest.mark.parametrize("name", ["import", "export"])
+def test_options_of_other_training_commands_are_those_of_their_functions(name):
+    command = next(command for command in TRAINING_COMMANDS if command.name == name)
+    options = inspect.signature(command.handler).parameters
+    parameters = inspect.signature(function_of(command)).parameters
+    assert set(options) - ONLY_COMMANDS == (set(parameters) - ONLY_FUNCTIONS) - ({"format"} & ONLY_COMMANDS)
+    for option, given in options.items():
+        if option in parameters and given.default not in (inspect.Parameter.empty, None):
+            assert parameters[option].default == given.default, option
+
+
+def test_options_of_run_are_those_of_its_function_or_fields_of_the_configuration():
+    command = next(command for command in TRAINING_COMMANDS if command.name == "run")
+    options = set(inspect.signature(command.handler).parameters) - {"json", "quiet", "verbose", "set_"}
+    parameters = set(inspect.signature(function_of(command)).parameters) - ONLY_FUNCTIONS - {"options"}
+    fields = {field.name for field in dataclasses.fields(TrainConfig)}
+    assert parameters <= options
+    assert options - parameters <= fields
+
+
 def test_every_field_of_a_recipe_has_an_option():
     fields = {field for option in RECIPE_OPTIONS for field in option.sets}
-    assert fields == {field.name for field in dataclasses.fields(Recipe)}
+    # What a row is goes with the recipe that is named: no single option makes scenes of crops.
+    assert fields | {"rows"} == {field.name for field in dataclasses.fields(Recipe)}
 
 
 def test_no_option_given_is_the_default_recipe():

@@ -19,14 +19,21 @@ def wide(monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
 
 
-def test_help_loads_nothing_heavy():
+@pytest.mark.parametrize(
+    ("program", "module", "example"),
+    [
+        ("cli.posedata", "cli.commands.prepare", "posedata prepare coco"),
+        ("cli.posetrain", "cli.training.run", "posetrain run small-128x96"),
+    ],
+)
+def test_help_loads_nothing_heavy(program, module, example):
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "cli.posedata", "--help"], capture_output=True, text=True, check=True
+        [sys.executable, "-X", "importtime", "-m", program, "--help"], capture_output=True, text=True, check=True
     )
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert "cli.commands.prepare" in loaded
+    assert module in loaded
     assert {name.partition(".")[0] for name in loaded} & HEAVY == set()
-    assert "posedata prepare coco" in done.stdout
+    assert example in done.stdout
 
 
 def test_help_names_every_command(posedata):
@@ -34,7 +41,7 @@ def test_help_names_every_command(posedata):
     assert done.code == 0
     assert all(command.name in done.out for command in COMMANDS)
     assert [command.name for command in COMMANDS] == [
-        "sample", "check", "prepare", "verify", "info", "problems", "doctor", "unlock"
+        "sample", "check", "prepare", "verify", "info", "problems", "evaluate", "compare", "doctor", "unlock"
     ]  # fmt: skip
 
 

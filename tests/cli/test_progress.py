@@ -1,7 +1,7 @@
 import json
 
 from cli.progress import JsonListener, LineListener
-from pipelines.events import Event
+from pose_data.events import Event
 
 
 class Clock:
@@ -41,6 +41,18 @@ def test_what_an_earlier_run_had_done_does_not_count_as_speed(capsys):
     clock.now_s += 10
     listener(progress(510))
     assert "510 of 1,000, 1 persons/s" in capsys.readouterr().err
+
+
+def test_what_is_counted_may_stand_in_the_event(capsys):
+    clock = Clock()
+    listener = LineListener(clock)
+    listener(Event(kind="stage", split="val", stage="shards", total=1000, data={"unit": "pictures"}))
+    listener(progress(0, unit="pictures", pictures=0))
+    clock.now_s += 10
+    listener(progress(20, unit="pictures", pictures=20))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "val shards: 1,000 pictures"
+    assert lines[1].startswith("val shards: 20 of 1,000, 2 pictures/s, 8 min")
 
 
 def test_a_flood_of_notes_is_cut(capsys):

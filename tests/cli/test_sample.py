@@ -19,3 +19,21 @@ def test_a_folder_with_things_in_it_is_refused(posedata, tmp_path):
     assert done.code == 2
     assert "[output-exists]" in done.err
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_dry_run_says_what_would_come_and_writes_nothing(posedata, tmp_path):
+    out = tmp_path / "coco"
+    dry = posedata("sample", out, "--pictures", 6, "--dry-run", "--json")
+    assert dry.code == 0, dry.err
+    assert list(tmp_path.iterdir()) == []
+    real = posedata("sample", out, "--pictures", 6, "--workers", 1, "--json").report
+    assert dry.report["dry_run"]
+    assert not real["dry_run"]
+    assert dry.report["pictures"] == real["pictures"] == 6
+    assert 0 < real["persons"] <= dry.report["persons"]
+    assert real["labelled_persons"] <= dry.report["labelled_persons"]
+    again = posedata("sample", out, "--dry-run")
+    assert (again.code, "[output-exists]" in again.err) == (2, True)
+    text = posedata("sample", tmp_path / "other", "--dry-run").out
+    assert "would draw 200 pictures with up to" in text
+    assert "nothing was written" in text

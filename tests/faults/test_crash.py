@@ -1,7 +1,10 @@
 """Fault 22: a picture that crashes or hangs the decoder is rejected by name, and the run finishes."""
 
+import json
 import shutil
 import signal
+import subprocess
+import sys
 
 import pyarrow.parquet as pq
 import pytest
@@ -69,7 +72,7 @@ def test_a_picture_that_crashes_ends_the_process_and_the_same_command_finishes(m
     assert kit.leftovers(out) == []
 
 
-def test_a_picture_that_crashes_costs_a_cluster_one_worker_and_the_run_finishes(marked, tmp_path):
+def test_a_picture_that_crashes_costs_a_cluster_two_workers_and_the_run_finishes(marked, tmp_path):
     kit, mark = marked
     mark(CULPRIT, "segv-always")
     mark(OTHER, "segv-always")
@@ -119,3 +122,30 @@ def test_ending_from_outside_is_no_proof_against_a_picture(marked, tmp_path):
     assert (kit.site / "once-kill").is_file()
     assert rejected(out) == set()
     assert kit.tree_digest(out) == kit.tree_digest(calm)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_check_names_the_pictures_that_crash_or_hang_the_decoder(marked, workers):
+    kit, mark = marked
+    mark(CULPRIT, "segv-always")
+    mark(OTHER, "hang")
+    command = [
+        sys.executable, "-m", "cli.posedata", "check", "coco", "--root", str(kit.coco), "--json", "--workers", workers,
+        "--picture-timeout", "1", "--max-bad", "0.2",
+    ]  # fmt: skip
+    done = subprocess.run(command, env=kit.faulty(), capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    (split,) = json.loads(done.stdout.splitlines()[-1])["splits"]
+    assert (split["codes"], split["pictures_bad"], split["kept"]) == ({"img-crash": 6}, 2, 114)
+    texts = " ".join(split["examples"]["img-crash"])
+    assert f"{CULPRIT}: decoding killed its process (signal 11)" in texts
+    assert f"{OTHER}: decoding took longer than 1 s" in texts
+
+
+def test_a_check_tries_a_picture_again_when_its_process_was_killed_from_outside(marked):
+    kit, mark = marked
+    mark(CULPRIT, "kill-once")
+    command = [sys.executable, "-m", "cli.posedata", "check", "coco", "--root", str(kit.coco), "--json"]
+    done = subprocess.run(command, env=kit.faulty(), capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["splits"][0]["codes"] == {}

@@ -1,8 +1,10 @@
 """Fault 32 and the write door: a call that fails ends in a StorageError, damages nothing, and a rerun finishes."""
 
 import errno
+import mmap
 import os
 import threading
+from unittest import mock
 
 import pytest
 
@@ -10,6 +12,15 @@ from pose_data.atomic import set_write_hook
 from pose_data.errors import StorageError
 
 SOME_CALLS = 14
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch):
+    """Leave out what only matters when the power goes, which no test here does: the write door is called all the same.
+
+    Hundreds of preparations would else wait for a real disk for most of their time.
+    """
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 class FailingDisk:
@@ -44,10 +55,15 @@ def number_of_calls(kit, out):
 
 
 def fail_and_resume(kit, calm, out, number, call, **options):
+    resume_after(FailingDisk(number, call, **options), kit, calm, out, number, call)
+
+
+def resume_after(fault, kit, calm, out, number, call):
+    """Prepare with a fault, then without, and compare with the calm run."""
     code = {errno.ENOSPC: "disk-full", errno.EROFS: "not-writable", errno.EIO: "io-error"}[number]
     errors = []
     try:
-        with FailingDisk(number, call, **options):
+        with fault:
             kit.prepare(out, scheduler="sync")
     except StorageError as error:
         errors.append(error)
@@ -58,6 +74,61 @@ def fail_and_resume(kit, calm, out, number, call, **options):
     assert (call, {name: records[name] for name in finished}) == (call, finished)
     assert (call, kit.tree_digest(out)) == (call, calm)
     assert (call, kit.leftovers(out)) == (call, [])
+
+
+class HalfWrites:
+    """Lets ``os.write`` take half of what it is given: always, or with ``at`` in one call, and fail in the next one."""
+
+    def __init__(self, number=0, at=0):
+        self._number, self._at = number, at
+        self._write = os.write
+        self._turn = threading.Lock()
+        self.calls = 0
+
+    def __call__(self, descriptor, data):
+        with self._turn:
+            self.calls += 1
+            call = self.calls
+        if self._at and call == self._at + 1:
+            raise OSError(self._number, os.strerror(self._number))
+        return self._write(descriptor, half_of(data) if self._at in (0, call) else data)
+
+    def __enter__(self):
+        self._patch = mock.patch.object(os, "write", self)
+        self._patch.start()
+        return self
+
+    def __exit__(self, *error):
+        self._patch.stop()
+
+
+def half_of(data):
+    """Return the first half of bytes to write; of whole pages whole ones, since writes past the cache take no other."""
+    half = len(data) // 2
+    if len(data) % mmap.PAGESIZE == 0:
+        half -= half % mmap.PAGESIZE
+    return data[: half or len(data)]
+
+
+def test_writes_that_take_half_are_gone_on_with(small_kit, small_calm, tmp_path):
+    out = tmp_path / "crops.zarr"
+    with HalfWrites() as disk:
+        small_kit.prepare(out, scheduler="sync")
+    assert disk.calls > 200
+    assert small_kit.tree_digest(out) == small_calm
+
+
+def number_of_writes(kit, out):
+    with HalfWrites(at=10**9) as disk:
+        kit.prepare(out, scheduler="sync")
+    return disk.calls
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO], ids=["full", "broken"])
+def test_a_write_that_took_half_and_then_failed(small_kit, small_calm, tmp_path, number):
+    count = number_of_writes(small_kit, tmp_path / "counted.zarr")
+    for call in range(1 + number % 2, count, count // SOME_CALLS):
+        resume_after(HalfWrites(number, call), small_kit, small_calm, tmp_path / f"{call}.zarr", number, call)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS], ids=["full", "broken", "read-only"])
@@ -100,9 +171,17 @@ def test_a_failure_before_the_first_shard_leaves_nothing(small_kit, tmp_path):
 
 def test_a_failure_while_the_lock_is_given_back_does_not_lock_this_process_out(small_kit, small_calm, tmp_path):
     out = tmp_path / "crops.zarr"
-    count = number_of_calls(small_kit, tmp_path / "counted.zarr")
-    with FailingDisk(errno.EIO, count), pytest.raises(StorageError, match="giving the lock back"):
-        small_kit.prepare(out, scheduler="sync")
+
+    def fail(step, path):
+        if step == "remove" and path == kit_lock(out):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    set_write_hook(fail)
+    try:
+        with pytest.raises(StorageError, match="giving the lock back"):
+            small_kit.prepare(out, scheduler="sync")
+    finally:
+        set_write_hook(None)
     assert kit_lock(out).is_file()
     small_kit.prepare(out)
     assert small_kit.tree_digest(out) == small_calm
