@@ -60,7 +60,7 @@ _MEANINGS = {
     143: "stopped by SIGTERM; finished work is kept",
 }
 _SIGPIPE_EXIT, _SIGTERM_EXIT = 141, 143
-_PACKAGES = ("pose_data", "pipelines", "cli")
+_PACKAGES = ("pose_data", "pose_models", "pipelines", "cli")
 
 
 def _kinds(kind: type[PoseError] = PoseError) -> Iterator[type[PoseError]]:

@@ -8,8 +8,11 @@ from typing import Any
 
 import typer
 
-from cli.commands.table import COMMANDS, Command
+from cli.command import Command
+from cli.commands.table import COMMANDS
 from cli.posedata import app
+from cli.posetrain import app as training_app
+from cli.training.table import TRAINING_COMMANDS
 
 __all__ = ["flags_of_program", "main", "render"]
 
@@ -27,22 +30,28 @@ _TYPES: Mapping[Any, str] = {int: "whole number", float: "number", str: "text", 
 
 
 def flags_of_program() -> dict[str, list[str]]:
-    """Return the long names of every command's options, as the program itself understands them."""
-    group: Any = typer.main.get_command(app)
+    """Return the long names of every command's options, as the programs themselves understand them."""
     return {
-        name: [
+        f"{program} {name}": [
             flag
             for option in command.params
             for flag in (*option.opts, *option.secondary_opts)
             if flag.startswith("--") and flag != "--help"
         ]
-        for name, command in group.commands.items()
+        for program, group in (("posedata", app), ("posetrain", training_app))
+        for name, command in _group(group).commands.items()
     }
+
+
+def _group(program: typer.Typer) -> Any:
+    return typer.main.get_command(program)
 
 
 def render() -> str:
     """Return the text of ``docs/commands.md``."""
-    return "\n".join([_HEAD, *(_section(command) for command in COMMANDS)])
+    sections = [_section("posedata", command) for command in COMMANDS]
+    sections += [_section("posetrain", command) for command in TRAINING_COMMANDS]
+    return "\n".join([_HEAD, *sections])
 
 
 def _parameters(command: Command) -> Iterator[tuple[inspect.Parameter, Any, Any]]:
@@ -52,11 +61,11 @@ def _parameters(command: Command) -> Iterator[tuple[inspect.Parameter, Any, Any]
         yield parameter, kind, told
 
 
-def _section(command: Command) -> str:
+def _section(program: str, command: Command) -> str:
     parameters = list(_parameters(command))
     arguments = [told for parameter, _, told in parameters if not _is_option(told)]
-    usage = " ".join(["posedata", command.name, *(argument.metavar for argument in arguments), "[OPTIONS]"])
-    lines = [f"## posedata {command.name}", "", " ".join(inspect.getdoc(command.handler).split()), ""]  # type: ignore[union-attr]
+    usage = " ".join([program, command.name, *(argument.metavar for argument in arguments), "[OPTIONS]"])
+    lines = [f"## {program} {command.name}", "", " ".join(inspect.getdoc(command.handler).split()), ""]  # type: ignore[union-attr]
     lines += [f"    {usage}", ""]
     lines += [f"- `{argument.metavar}`: {argument.help}" for argument in arguments]
     lines += ["", f"In Python: `{command.function}`. For example:", ""]

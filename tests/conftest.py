@@ -4,11 +4,17 @@ import importlib.util
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes depends on what else the machine does: nothing is asserted of time.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
@@ -21,22 +27,64 @@ def shared() -> Path:
     return folder
 
 
-def _load_factory() -> ModuleType:
-    # Test folders are no packages: what they share is loaded by its place.
-    path = Path(__file__).with_name("store_factory.py")
-    spec = importlib.util.spec_from_file_location("store_factory", path)
+def _load(name: str, path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["store_factory"] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 
 
 @pytest.fixture(scope="session")
+def keyed(shared: Path) -> ModuleType:
+    """Return ``peer_golden/keyed.py``: the weights and inputs that the golden outputs belong to."""
+    return _load("peer_golden_keyed", shared / "peer_golden" / "keyed.py")
+
+
+@pytest.fixture(scope="session")
 def factory() -> ModuleType:
     """Return ``tests/store_factory.py``: small data sets and stores."""
-    return _load_factory()
+    # Test folders are no packages: what they share is loaded by its place.
+    return _load("store_factory", Path(__file__).with_name("store_factory.py"))
+
+
+@pytest.fixture(scope="session")
+def run_factory() -> ModuleType:
+    """Return ``tests/run_factory.py``: runs without training."""
+    return _load("run_factory", Path(__file__).with_name("run_factory.py"))
+
+
+@pytest.fixture(scope="session")
+def untrained_run(run_factory: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a run whose small network has random weights; not to be changed."""
+    folder: Path = run_factory.make_run(tmp_path_factory.mktemp("untrained") / "run")
+    return folder
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Let torch compute in one thread: small networks are no faster in two, and wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def judged() -> ModuleType:
+    """Return ``tests/judged_cases.py``: persons and detections to be judged."""
+    return _load("judged_cases", Path(__file__).with_name("judged_cases.py"))
+
+
+@pytest.fixture(scope="session")
+def judged_case(judged: ModuleType) -> Callable[..., Any]:
+    """Return the function that draws ground truth and detections from a seed."""
+    draw: Callable[..., Any] = judged.judged_case
+    return draw
 
 
 @pytest.fixture(scope="session")

@@ -114,7 +114,7 @@ def test_generated_page_is_up_to_date(name: str) -> None:
 
 def test_every_command_and_option_of_the_program_is_documented() -> None:
     text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
-    sections = dict(re.findall(r"^## posedata (\S+)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
+    sections = dict(re.findall(r"^## (pose\S+ \S+)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
     flags = _script("make_commands").flags_of_program()
     assert set(sections) == set(flags)
     missing = {f"{name} {flag}" for name, names in flags.items() for flag in names if f"`{flag}`" not in sections[name]}
