@@ -43,11 +43,18 @@ class References:
         }
 
     def worst_difference(
-        self, case: str, network: nn.Module, *, inputs: Sequence[Tensor] = (), order: str = ""
+        self,
+        case: str,
+        network: nn.Module,
+        *,
+        inputs: Sequence[Tensor] = (),
+        order: str = "",
+        tolerance: float = TOLERANCE,
     ) -> float:
         """Return the greatest difference of the network's outputs, as a share of the reference's greatest value.
 
-        ``inputs``: where the network takes more than pictures; ``order``: how a reference returns maps and fields.
+        ``inputs``: where the network takes more than pictures; ``order``: how a reference returns maps and fields;
+        ``tolerance``: how far the sums of all values may be off, as a share of the sum of their sizes.
         """
         facts = self.facts[f"{case}-keyed"]
         height_px, width_px = facts["input"][2:]
@@ -62,14 +69,14 @@ class References:
             output = [output]
         named = {f"output{name}": tensor.numpy() for name, tensor in _flat(output)}
         assert named.keys() == facts["outputs"].keys()
-        return max(self._share(f"{case}-keyed:{name}", values) for name, values in named.items())
+        return max(self._share(f"{case}-keyed:{name}", values, tolerance) for name, values in named.items())
 
-    def _share(self, name: str, values: Any) -> float:
+    def _share(self, name: str, values: Any, tolerance: float) -> float:
         kept, (total, absolute, count, step) = self.arrays[f"{name}|every"], self.arrays[f"{name}|stat"]
         assert values.size == count
         flat = values.reshape(-1).astype(np.float64)
-        assert abs(flat.sum() - total) <= TOLERANCE * absolute
-        assert abs(np.abs(flat).sum() - absolute) <= TOLERANCE * absolute
+        assert abs(flat.sum() - total) <= tolerance * absolute
+        assert abs(np.abs(flat).sum() - absolute) <= tolerance * absolute
         return float(np.abs(flat[:: int(step)] - kept).max() / np.abs(kept).max())
 
 

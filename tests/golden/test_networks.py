@@ -118,14 +118,15 @@ def test_outputs_of_the_conditioned_unet(references, keyed):
     with torch.device("meta"):
         ours = UNet(13)
     with_keyed_weights(references, "seed_shade_320x320", ours, SAME)
-    pictures = torch.from_numpy(keyed.fixed_input(320, 320))
-    features = torch.from_numpy(keyed.fixed_input(10, 10, channels=128, name="features"))
-    # The reference ran in two threads, which add in another order than one does; in float64 the outputs are up to
-    # 2.7e-5 away from its float32 ones, which ours equal to the last bit in two threads.
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        found = references.worst_difference("seed_shade_320x320", ours, inputs=[pictures, features])
-    finally:
-        torch.set_num_threads(before)
-    assert found <= TOLERANCE
+    given = [
+        torch.from_numpy(keyed.fixed_input(320, 320)),
+        torch.from_numpy(keyed.fixed_input(10, 10, channels=128, name="features")),
+    ]
+    # The reference's own float32 outputs are 2.7e-5 away from those of exact arithmetic, and how far another float32
+    # run is depends on the processor's kernels and on the number of threads. So the network is compared in float64,
+    # where nothing depends on either, and float32 may be off as far again.
+    exact = references.worst_difference(
+        "seed_shade_320x320", ours.double(), inputs=[values.double() for values in given], tolerance=3e-5
+    )
+    assert exact <= 3e-5
+    assert references.worst_difference("seed_shade_320x320", ours.float(), inputs=given, tolerance=6e-5) <= 6e-5
