@@ -1,19 +1,34 @@
-"""What augmentation does to pixels alone: colours, and a rectangle cut out."""
+"""What augmentation does to pixels alone: colours, blur, and a rectangle cut out."""
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from pose_models.augmentation_rules import Augmentation
 from pose_models.draws import Draws
 
-__all__ = ["coloured", "sent", "with_cut_out"]
+__all__ = ["blurred", "coloured", "sent", "with_cut_out", "with_other_hsv", "with_other_pixels"]
+
+_BLUR_SIDES = (3, 5, 7)
 
 
 def sent(values: npt.NDArray[np.float64] | npt.NDArray[np.bool_], device: torch.device) -> Tensor:
     """Return an array on the device; the host does not wait for what the device still has to do."""
     tensor = torch.from_numpy(np.ascontiguousarray(values))
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+def with_other_pixels(images: Tensor, draws: Draws, rule: Augmentation) -> Tensor:
+    """Return pixels (B, 3, H, W), RGB, 0 … 255, with all that a rule draws for them done in the order of this file."""
+    images = coloured(
+        images, draws, brightness_added=rule.brightness_added, brightness=rule.brightness, contrast=rule.contrast,
+        saturation=rule.saturation,
+    )  # fmt: skip
+    images = with_other_hsv(images, draws, hue_deg=rule.hue_deg, saturation=rule.hsv_saturation, value=rule.hsv_value)
+    images = blurred(images, draws, share=rule.blur_share)
+    return with_cut_out(images, draws, share=rule.cut_out_share, sides=rule.cut_out_sides)
 
 
 def coloured(
@@ -46,6 +61,69 @@ def coloured(
         grey = _grey(images)
         images = (grey + (images - grey) * factor(saturation, 19)).clamp(0.0, 255.0)
     return images
+
+
+def with_other_hsv(images: Tensor, draws: Draws, *, hue_deg: float, saturation: int, value: int) -> Tensor:
+    """Return RGB pixels (B, 3, H, W), 0 … 255, with hue turned and saturation and value, 0 … 255, added to, and cut.
+
+    Each of the three is uniform up to its bound, both ways, in half of the samples, in whole steps of OpenCV's 8-bit
+    HSV, cut towards 0: 2° of hue, 1 of saturation and value. Source: mmdetection 3.x, YOLOXHSVRandomAug.
+    """
+    if not (hue_deg or saturation or value):
+        return images
+    bounds = np.array([hue_deg / 2.0, saturation, value], np.float64)
+    steps = np.stack([np.trunc((2.0 * draws.uniform(26 + index) - 1.0) * bounds[index]) for index in range(3)])
+    steps *= np.stack([draws.uniform(29 + index) < 0.5 for index in range(3)])
+    half_degrees, more_saturation, more_value = sent(steps, images.device).to(torch.float32)[:, :, None, None]
+    hue, share, lightest = _hue_saturation_value(images)
+    hue = hue + half_degrees / 30.0
+    share = (share + more_saturation / 255.0).clamp(0.0, 1.0)
+    lightest = (lightest + more_value).clamp(0.0, 255.0)
+    channels = []
+    for offset in (5.0, 3.0, 1.0):
+        place = (hue + offset) % 6.0
+        channels.append(lightest * (1.0 - share * torch.minimum(place, 4.0 - place).clamp(0.0, 1.0)))
+    return torch.stack(channels, dim=1)
+
+
+def _hue_saturation_value(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return hue in sixths of the circle from red on (0 where grey), saturation 0 … 1, and value 0 … 255; (B, H, W)."""
+    red, green, blue = images.unbind(dim=1)
+    most = images.amax(dim=1)
+    spread = most - images.amin(dim=1)
+    some = spread.clamp(min=1e-6)
+    from_green, from_blue = 2.0 + (blue - red) / some, 4.0 + (red - green) / some
+    hue = torch.where(most == red, (green - blue) / some, torch.where(most == green, from_green, from_blue))
+    return hue * (spread > 0), spread / most.clamp(min=1e-6), most
+
+
+def blurred(images: Tensor, draws: Draws, *, share: float) -> Tensor:
+    """Return pixels (B, 3, H, W) with a ``share`` of the samples averaged over 3, 5 or 7 pixels square.
+
+    Then, drawn apart, a share becomes the median of such a square. Beyond the border pixels are mirrored for the mean
+    and repeated for the median. Source: mmpose, rtmpose configs (albumentations' Blur and MedianBlur).
+    """
+    if not share:
+        return images
+    for first, of_square in ((32, _mean_of_square), (34, _median_of_square)):
+        sides = np.array(_BLUR_SIDES)[(draws.uniform(first + 1) * len(_BLUR_SIDES)).astype(np.int64)]
+        rows = np.flatnonzero(draws.uniform(first) < share)
+        if not len(rows):
+            continue
+        images = images.clone()
+        for row in rows:  # one by one: a median over 7 x 7 pixels takes 49 times a picture's memory
+            images[row] = of_square(images[row : row + 1], int(sides[row]))[0]
+    return images
+
+
+def _mean_of_square(image: Tensor, side: int) -> Tensor:
+    padded = functional.pad(image, [side // 2] * 4, mode="reflect")
+    return functional.avg_pool2d(padded, side, stride=1)
+
+
+def _median_of_square(image: Tensor, side: int) -> Tensor:
+    padded = functional.pad(image, [side // 2] * 4, mode="replicate")
+    return padded.unfold(2, side, 1).unfold(3, side, 1).flatten(4).median(dim=-1).values
 
 
 def with_cut_out(images: Tensor, draws: Draws, *, share: float, sides: tuple[float, float]) -> Tensor:

@@ -12,7 +12,8 @@ from pose_data.evaluation.people import Detections
 from pose_data.events import Listener
 from pose_data.skeleton import COCO_PERSON
 from pose_data.store import Split
-from pose_models.augment import TrainingBatch, augment_batch, find_augmentation
+from pose_models.augment import TrainingBatch, augment_batch
+from pose_models.augmentation_rules import find_augmentation
 from pose_models.conventions import Conventions
 from pose_models.devices import Place
 from pose_models.inference import predict_split

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from pose_data.errors import UsageError
 from pose_data.grouping.options import GROUPINGS
-from pose_models.augment import find_augmentation
+from pose_models.augmentation_rules import find_augmentation
 from pose_models.losses import SCENE_LOSSES, SIMCC_RULES, find_loss
 from pose_models.networks.catalogue import Network, find_network
 from pose_models.networks.network import Decode

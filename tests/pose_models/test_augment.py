@@ -11,16 +11,14 @@ from pose_data.maps import render_maps
 from pose_data.recipes import build_recipe
 from pose_data.skeleton import COCO_PERSON
 from pose_models.augment import (
-    AUGMENTATIONS,
-    Augmentation,
     PixelRule,
     augment_batch,
     augmentation_transforms,
-    find_augmentation,
     normalised,
     plain_batch,
     warped,
 )
+from pose_models.augmentation_rules import AUGMENTATIONS, Augmentation, find_augmentation
 from pose_models.draws import sample_draws
 from pose_models.stream import DeviceBatch
 
