@@ -112,13 +112,14 @@ def _training_step(
     count, cells = len(pictures), (network.map_height, network.map_width)
     targets: Any
     weights = torch.ones(count, network.keypoints, device=pictures.device)
-    loss: Any = find_loss(default_config(network.name).loss)
-    if network.output == "maps-and-fields":
+    scenes = network.output == "maps-and-fields"
+    loss: Any = SCENE_LOSSES["staged-l2"] if scenes else find_loss(default_config(network.name).loss)
+    if scenes:
         with torch.inference_mode():
             last = module.eval()(pictures[:1])[-1]
         module.train()
         targets = tuple(torch.zeros(count, *part.shape[1:], device=pictures.device) for part in last)
-        weights, loss = torch.ones(count, *cells, device=pictures.device), SCENE_LOSSES["staged-l2"]
+        weights = torch.ones(count, *cells, device=pictures.device)
     elif network.output == "simcc":
         bins = (network.map_width, network.map_height)
         targets = tuple(torch.full((count, network.keypoints, n), 1 / n, device=pictures.device) for n in bins)
