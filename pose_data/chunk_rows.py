@@ -42,7 +42,7 @@ class Wanted:
     shard: int
     rows: npt.NDArray[np.int64]
     places: Mapping[str, Sequence[_Array]]
-    """Array name → for each of ``rows`` a C-contiguous array of the row's shape, in the stored type or float32."""
+    """Array name → for each of ``rows`` a C-contiguous array of the row's shape and type."""
 
 
 class _Part(NamedTuple):
@@ -93,18 +93,13 @@ class _Task:
         self.places = wanted.places[layout.name]
         self.rows: list[int] = (wanted.rows % chunk_rows).tolist()
         """Of ``places``, within their chunks."""
-        # Memory is filled once by a call, and as it is stored.
-        self.direct = self.places[0].dtype == layout.dtype and bool((np.diff(wanted.rows) > 0).all())
+        # One call fills memory once.
+        self.direct = bool((np.diff(wanted.rows) > 0).all())
 
     def hand_out(self, part: slice, decoded: _Array) -> None:
-        """Put rows of a decoded chunk into their places, converted where those are float32."""
-        places = self.places[part]
-        as_stored = places[0].dtype == self.layout.dtype
-        scale = np.float32(self.layout.attributes.get("scale", 1.0))
-        for row, place in zip(self.rows[part], places, strict=True):
+        """Put rows of a decoded chunk into their places."""
+        for row, place in zip(self.rows[part], self.places[part], strict=True):
             place[...] = decoded[row]
-            if not as_stored:
-                np.multiply(place, scale, out=place)  # at once, while the row is in the processor's cache
 
 
 class ChunkRows:
@@ -189,11 +184,14 @@ class ChunkRows:
             if not task.direct or (len(rows) < self._chunk_rows and not known):
                 self._load_raw_chunk(task, part, scratch)
                 continue
-            for row, place in zip(rows, places, strict=True):
-                _add(reads, part.offset + row * row_bytes, place, row_bytes)
             crc = bytearray(_CRC_BYTES)
-            if rows[-1] == self._chunk_rows - 1:  # it lies between this chunk's last row and the next one's first
-                _add(reads, part.offset + part.length - _CRC_BYTES, crc, _CRC_BYTES)
+            if len(rows) == self._chunk_rows < _MOST_PIECES:
+                _add(reads, part.offset, [*places, crc], part.length)
+            else:
+                for row, place in zip(rows, places, strict=True):
+                    _add(reads, part.offset + row * row_bytes, [place], row_bytes)
+                if rows[-1] == self._chunk_rows - 1:  # it lies between this chunk's last row and the next one's first
+                    _add(reads, part.offset + part.length - _CRC_BYTES, [crc], _CRC_BYTES)
             if not known:
                 unchecked.append((part.chunk, places, crc))
         for read in reads:
@@ -224,7 +222,7 @@ class ChunkRows:
 
     def _read(self, key: str, read: _Read, parts: Sequence[_Part]) -> None:
         """Fill memory from a file; name that of the parts in which the file ends, where it is too short."""
-        end = read.offset + self._source.read_into(key, read.offset, read.memory)
+        end = read.offset + self._source.read_into(key, read.offset, read.memory, read.end - read.offset)
         if end < read.end:
             part = next((part for part in parts if part.offset <= end < part.offset + part.length), parts[0])
             where = self._where(key, part.chunk)
@@ -251,13 +249,13 @@ class ChunkRows:
         return found
 
 
-def _add(reads: list[_Read], offset: int, memory: Memory, size_bytes: int) -> None:
+def _add(reads: list[_Read], offset: int, memory: Sequence[Memory], size_bytes: int) -> None:
     """Let memory be filled from ``offset`` on: by the last read where that ends there, as many as one call can fill."""
     last = reads[-1] if reads else None
-    if last is None or last.end != offset or len(last.memory) == _MOST_PIECES:
+    if last is None or last.end != offset or len(last.memory) + len(memory) > _MOST_PIECES:
         last = _Read(offset, offset, [])
         reads.append(last)
-    last.memory.append(memory)
+    last.memory += memory
     last.end += size_bytes
 
 

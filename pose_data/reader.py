@@ -20,8 +20,9 @@ from pose_data.chunk_rows import ChunkRows
 from pose_data.errors import DamageError, StoreError, UsageError
 from pose_data.layout import MAP_ARRAYS, ArrayLayout
 from pose_data.manifest import shard_key
+from pose_data.map_floats import FloatMaps
 from pose_data.order import EpochOrder, Position, Samples, Shuffle, epoch_rows, padded, samples_of
-from pose_data.read_ahead import Allocate, ReadAhead
+from pose_data.read_ahead import KEPT_BATCHES, Allocate, ReadAhead
 from pose_data.recipes import Recipe
 from pose_data.shard_bytes import FolderBytes, ShardBytes, StoreBytes
 from pose_data.shard_file import decode_chunk
@@ -181,7 +182,7 @@ class BatchReader:
         _check_options(self.split, names, batch_size, threads, maps)
         self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
         self.order = order or usual_order(self.split.facts.recipe)
-        self._maps, self._allocate = maps, allocate
+        self._allocate = allocate
         self._spare: deque[Mapping[str, _Array]] | None = deque() if reuse_memory else None
         self._threads = threads or len(os.sched_getaffinity(0))
         self._names = names
@@ -190,6 +191,10 @@ class BatchReader:
         self._chunks = ChunkRows(
             self.split.source, sharded, shard_rows=facts.shard_rows, chunk_rows=facts.recipe.chunk_rows, check=check
         )
+        self._floats = FloatMaps(
+            [layout for layout in sharded if maps == "float32" and layout.name in MAP_ARRAYS],
+            batch_size=batch_size, kept=KEPT_BATCHES if reuse_memory else None, allocate=allocate,
+        )  # fmt: skip
         self._rows = _wanted_rows(self.split, most_persons)
         if not len(self._rows):
             raise StoreError("no-rows", f"the split {self.split.name} has no usable row")
@@ -215,6 +220,7 @@ class BatchReader:
         """Close the open files and let the memory go. A reader that is closed opens them again when it is used."""
         if self._spare is not None:
             self._spare.clear()
+        self._floats.close()
         self.split.source.close()
 
     @property
@@ -254,24 +260,20 @@ class BatchReader:
         self, rows: npt.NDArray[np.int64], valid: npt.NDArray[np.bool_], most: int, into_window: int
     ) -> Iterator[Batch]:
         size = self.batch_size
-        shapes = {
-            layout.name: ((size, *layout.row_shape), self._dtype(layout)) for layout in self._chunks.layouts.values()
-        }
+        shapes = {layout.name: ((size, *layout.row_shape), layout.dtype) for layout in self._chunks.layouts.values()}
         ahead = ReadAhead(
             self._chunks, rows, size, shapes, shard_rows=self.split.facts.shard_rows, run_rows=self.order.run_rows,
             window=self.order.window, into_window=into_window, threads=self._threads, allocate=self._allocate,
             spare=self._spare, explain=self._explained,
         )  # fmt: skip
         columns = [name for name in self._names if name in self.split.columns]
+        as_floats = self._floats.epoch()
         with ahead:
             for number, loaded in enumerate(ahead):
                 part = slice(number * size, (number + 1) * size)
-                arrays = {**loaded, **self.split.take(columns, rows[part])}
+                arrays = {**loaded, **as_floats(loaded), **self.split.take(columns, rows[part])}
                 self._position = self._position.after(self.world_size, min(size, most - number * size))
                 yield Batch(rows=rows[part], arrays=arrays, valid=valid[part])
-
-    def _dtype(self, layout: ArrayLayout) -> np.dtype[Any]:
-        return np.dtype(np.float32) if self._maps == "float32" and layout.name in MAP_ARRAYS else layout.dtype
 
     def _explained(self, error: DamageError, array: str, shard: int, rows: npt.NDArray[np.int64]) -> DamageError:
         ids = self.split.ids_of(rows)

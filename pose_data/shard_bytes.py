@@ -32,8 +32,11 @@ class ShardBytes(Protocol):
     def tail(self, key: str, count: int) -> bytes:
         """Return the last ``count`` bytes of a file, fewer where it is shorter. Raises as :meth:`whole`."""
 
-    def read_into(self, key: str, offset: int, parts: Sequence[Memory]) -> int:
-        """Fill ``parts`` one after another from ``offset`` on; return how many bytes there were. Raises likewise."""
+    def read_into(self, key: str, offset: int, parts: Sequence[Memory], count: int) -> int:
+        """Fill ``parts``, of ``count`` bytes together, one after another from ``offset`` on.
+
+        Returns how many bytes there were. Raises likewise.
+        """
 
     def describe(self, key: str) -> str:
         """Return the place of a file, for messages."""
@@ -72,21 +75,19 @@ class FolderBytes:
         except OSError as error:
             raise _unreadable(self.describe(key), error) from error
 
-    def read_into(self, key: str, offset: int, parts: Sequence[Memory]) -> int:
-        """Fill ``parts`` one after another from ``offset`` on; return how many bytes there were."""
-        wanted = sum(memoryview(part).nbytes for part in parts)
+    def read_into(self, key: str, offset: int, parts: Sequence[Memory], count: int) -> int:
+        """Fill ``parts``, of ``count`` bytes together, from ``offset`` on; return how many bytes there were."""
         try:
             descriptor = self._descriptor(key)
-            count = os.preadv(descriptor, parts, offset)
-            while 0 < count < wanted:  # a short read is allowed, if rare
-                rest = _after(parts, count)
-                more = os.preadv(descriptor, rest, offset + count)
+            done = os.preadv(descriptor, parts, offset)
+            while 0 < done < count:  # a short read is allowed, if rare
+                more = os.preadv(descriptor, _after(parts, done), offset + done)
                 if not more:
                     break
-                count += more
+                done += more
         except OSError as error:
             raise _unreadable(self.describe(key), error) from error
-        return count
+        return done
 
     def describe(self, key: str) -> str:
         """Return the path of a file."""
@@ -124,10 +125,10 @@ class StoreBytes:
         """Return the last ``count`` bytes of a file, fewer where it is shorter."""
         return self._get(key, SuffixByteRequest(count))
 
-    def read_into(self, key: str, offset: int, parts: Sequence[Memory]) -> int:
-        """Fill ``parts`` one after another from ``offset`` on; return how many bytes there were."""
+    def read_into(self, key: str, offset: int, parts: Sequence[Memory], count: int) -> int:
+        """Fill ``parts``, of ``count`` bytes together, from ``offset`` on; return how many bytes there were."""
         flat = [memoryview(part).cast("B") for part in parts]
-        data = memoryview(self._get(key, RangeByteRequest(offset, offset + sum(map(len, flat)))))
+        data = memoryview(self._get(key, RangeByteRequest(offset, offset + count)))
         first = 0
         for part in flat:
             piece = data[first : first + len(part)]

@@ -26,9 +26,9 @@ class CountedBytes:
     def __getattr__(self, name):
         return getattr(self._source, name)
 
-    def read_into(self, key, offset, parts):
+    def read_into(self, key, offset, parts, count):
         self.reads.append((offset, sum(memoryview(part).nbytes for part in parts)))
-        return self._source.read_into(key, offset, parts) - self._missing
+        return self._source.read_into(key, offset, parts, count) - self._missing
 
 
 def chunks_of(split, **options):
