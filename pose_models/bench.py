@@ -1,4 +1,8 @@
-"""How fast a network is here, decoding included: bytes of crops in memory to keypoints in memory."""
+"""How fast a network is here: bytes of crops in memory to keypoints in memory, decoding included.
+
+Of networks of whole pictures: bytes of pictures to maps and fields. How long the grouping then takes depends on who is
+in the picture; ``benchmarks/grouping.py`` measures that.
+"""
 
 import time
 import warnings
@@ -6,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +19,7 @@ from torch import nn
 
 from pose_data.errors import ModelError, UsageError
 from pose_data.events import Event, Listener, silent
-from pose_data.recipes import Recipe
+from pose_data.recipes import Recipe, build_recipe
 from pose_data.skeleton import COCO_PERSON
 from pose_models.conventions import Conventions, conventions_of
 from pose_models.devices import taking_part
@@ -30,6 +35,7 @@ __all__ = ["BACKENDS", "BenchReport", "BenchRow", "bench", "fresh_network"]
 
 _WARM_UPS = 3
 _FEWEST_CALLS = 5
+_SCENE_RECIPES = {"openpose": "openpose-368", "lightweight-openpose": "lightweight-openpose-368"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +48,8 @@ class BenchRow:
     """Median."""
     latency_ms_95: float
     """95th percentile."""
-    persons_per_s: float
-    """Of the median call."""
+    per_s: float
+    """Crops, or whole pictures, a second, of the median call."""
     calls: int
 
 
@@ -55,6 +61,10 @@ class BenchReport:
     device: str
     threads: int
     flip_test: bool
+    looks_at: Literal["crops", "pictures"]
+    """Of whole pictures, grouping is not in the times."""
+    size_wh: tuple[int, int]
+    """Of a crop or picture, in pixels."""
     rows: tuple[BenchRow, ...]
     left_out: Mapping[str, str]
 
@@ -93,9 +103,11 @@ def bench(
             for size in batch_sizes:
                 on_event(Event(kind="stage", stage="bench", text=f"batches of {size}"))
                 rows += _measured(estimators, generated_crops(subject.conventions, count=size), seconds, left_out)
+            recipe = subject.conventions.recipe
             return BenchReport(
                 network=subject.name, device=str(place.device), threads=torch.get_num_threads(), flip_test=flip_test,
-                rows=tuple(rows), left_out=left_out,
+                looks_at="pictures" if subject.conventions.grouping else "crops",
+                size_wh=(recipe.crop_width_px, recipe.crop_height_px), rows=tuple(rows), left_out=left_out,
             )  # fmt: skip
     finally:
         torch.set_num_threads(before)
@@ -118,7 +130,6 @@ class _Subject:
         else:
             self.network, found = load_network(run, device=device)
             self.name, self.conventions = found.network, found.conventions
-        self.conventions.require_crops(self.name)  # how long grouping takes depends on who is in the picture
         if self.network is not None:
             self.network = self.network.to(device).eval()
 
@@ -129,18 +140,16 @@ class _Subject:
 
 
 def fresh_network(name: str) -> tuple[nn.Module, Conventions]:
-    """Return a network of the catalogue with random weights, for COCO's keypoints, and its own conventions.
-
-    Raises UsageError for a network of whole pictures.
-    """
+    """Return a network of the catalogue with random weights, for COCO's keypoints, and its own conventions."""
     network = find_network(name)
     if network.output == "maps-and-fields":
-        raise UsageError("option-conflict", f"{name} sees whole pictures", hint="name a run of it, with its grouping")
-    sizes = {"crop_width_px": network.input_width_px, "crop_height_px": network.input_height_px}
-    recipe = Recipe.from_dict({"name": name, "geometry": network.geometry, **sizes})
+        recipe = build_recipe(_SCENE_RECIPES[network.family])
+    else:
+        sizes = {"crop_width_px": network.input_width_px, "crop_height_px": network.input_height_px}
+        recipe = Recipe.from_dict({"name": name, "geometry": network.geometry, **sizes})
+    conventions = conventions_of(network, default_config(name), recipe, COCO_PERSON)
     torch.manual_seed(0)
-    built = network.build(COCO_PERSON.keypoint_count)
-    return built, conventions_of(network, default_config(name), recipe, COCO_PERSON)
+    return network.build(conventions.skeleton.keypoint_count), conventions
 
 
 def _eager(subject: _Subject) -> Estimator:
@@ -186,12 +195,16 @@ def _measured(
     estimators: dict[str, Estimator], crops: npt.NDArray[np.uint8], seconds: float, left_out: dict[str, str]
 ) -> list[BenchRow]:
     times_s: dict[str, list[float]] = {}
-    for name, estimator in list(estimators.items()):
+    calls: dict[str, Callable[[npt.NDArray[np.uint8]], object]] = {
+        name: estimator.maps_and_fields if estimator.conventions.grouping else estimator.keypoints
+        for name, estimator in estimators.items()
+    }
+    for name, call in calls.items():
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the compiler's advice
                 for _ in range(_WARM_UPS):
-                    estimator.keypoints(crops)
+                    call(crops)
         except RuntimeError as error:  # the compiler's errors, and memory that is not there
             left_out[name] = str(error).strip().splitlines()[0]
             del estimators[name]
@@ -201,7 +214,7 @@ def _measured(
         for name, times in times_s.items():
             if sum(times) < seconds or len(times) < _FEWEST_CALLS:
                 began_s = time.perf_counter()
-                estimators[name].keypoints(crops)
+                calls[name](crops)
                 times.append(time.perf_counter() - began_s)
     return [_row(name, len(crops), np.array(times)) for name, times in times_s.items()]
 
@@ -210,5 +223,5 @@ def _row(name: str, batch_size: int, times_s: npt.NDArray[np.float64]) -> BenchR
     median_s, late_s = np.percentile(times_s, [50, 95]).tolist()
     return BenchRow(
         backend=name, batch_size=batch_size, latency_ms=1000 * median_s, latency_ms_95=1000 * late_s,
-        persons_per_s=batch_size / median_s, calls=len(times_s),
+        per_s=batch_size / median_s, calls=len(times_s),
     )  # fmt: skip

@@ -52,14 +52,6 @@ class Conventions:
         """Return the skeleton of the persons that are found: in whole pictures without the neck."""
         return COCO_PERSON if self.grouping else self.skeleton
 
-    def require_crops(self, network: str) -> None:
-        """Raise UsageError unless the network looks at crops of single persons."""
-        if self.grouping:
-            raise UsageError(
-                "option-conflict", f"{network} looks at whole pictures; this is for networks of crops",
-                hint="posetrain evaluate and posetrain predict take it",
-            )  # fmt: skip
-
     def as_dict(self) -> dict[str, Any]:
         """Return the conventions as JSON-ready values."""
         return {**asdict(self), "recipe": self.recipe.as_dict()}

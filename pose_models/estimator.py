@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pose_data.errors import ModelError, UsageError
 from pose_models.conventions import Conventions
@@ -17,7 +17,7 @@ from pose_models.evaluate import load_network
 from pose_models.inference import keypoints_of_crops
 from pose_models.onnx_estimator import OnnxEstimator
 from pose_models.openvino_graph import OpenvinoEstimator
-from pose_models.scene_inference import FoundPersons, maps_and_fields, persons_of_pictures
+from pose_models.scene_inference import maps_and_fields
 
 __all__ = ["Estimator", "TorchEstimator", "TorchScriptEstimator", "open_estimator"]
 
@@ -41,6 +41,13 @@ class Estimator(Protocol):
         """Return (N, K, 3) x, y in the crop, and score, of crops (N, H, W, 3) uint8 RGB."""
         ...
 
+    def maps_and_fields(self, images: npt.NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+        """Return maps (N, J + 1, h, w) and fields (N, 2 L, h, w) of pictures (N, H, W, 3) uint8 RGB.
+
+        Only of a network of whole pictures, which has no :meth:`keypoints`.
+        """
+        ...
+
 
 class TorchEstimator:
     """A run's network in PyTorch."""
@@ -60,11 +67,10 @@ class TorchEstimator:
         network, found = load_network(run, which=checkpoint, device=device)
         return TorchEstimator(network, found.network, found.conventions, device=device, flip_test=flip_test, amp=amp)
 
-    def persons(self, images: npt.NDArray[np.uint8]) -> list[FoundPersons]:
-        """Return the persons of whole pictures (N, H, W, 3) uint8 RGB, x and y in their pixels."""
+    def maps_and_fields(self, images: npt.NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+        """Return maps (N, J + 1, h, w) and fields (N, 2 L, h, w) of whole pictures (N, H, W, 3) uint8 RGB."""
         pixels = torch.from_numpy(images).to(self._device).permute(0, 3, 1, 2).to(torch.float32)
-        outputs = maps_and_fields(self._network, pixels, self.conventions, flip_test=self._flip_test, amp=self._amp)
-        return persons_of_pictures(*outputs, self.conventions)
+        return maps_and_fields(self._network, pixels, self.conventions, flip_test=self._flip_test, amp=self._amp)
 
     def keypoints(self, images: npt.NDArray[np.uint8]) -> _Float:
         """Return (N, K, 3) x, y in the crop, and score, of crops (N, H, W, 3) uint8 RGB."""
@@ -95,6 +101,12 @@ class TorchScriptEstimator:
         """Return (N, K, 3) x, y in the crop, and score, of crops (N, H, W, 3) uint8 RGB."""
         points, scores = self._graph(torch.from_numpy(images))
         return torch.cat([points, scores[..., None]], dim=-1).to(torch.float64).numpy()
+
+    @torch.inference_mode()
+    def maps_and_fields(self, images: npt.NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+        """Return maps (N, J + 1, h, w) and fields (N, 2 L, h, w) of whole pictures (N, H, W, 3) uint8 RGB."""
+        maps, fields = self._graph(torch.from_numpy(images))
+        return maps, fields
 
 
 def open_estimator(

@@ -17,16 +17,18 @@ from pose_models.checkpoint_export import WEIGHT_FORMATS, WeightsReport, export_
 from pose_models.conventions import Conventions
 from pose_models.estimator import Estimator, TorchEstimator, TorchScriptEstimator
 from pose_models.evaluate import check_fit, load_network
-from pose_models.graph import KeypointGraph, onnx_bytes, torchscript_bytes
+from pose_models.graph import Graph, KeypointGraph, SceneGraph, onnx_bytes, torchscript_bytes
 from pose_models.onnx_estimator import FACTS_KEY, OnnxEstimator
 from pose_models.openvino_graph import OpenvinoEstimator, openvino_files
 from pose_models.parity import CLOSE_PX, Parity, ap_of_estimator, compare, crops_of_split, generated_crops
 from pose_models.quantise import int8_bytes
+from pose_models.scene_parity import CLOSE_SHARE, SceneParity, ap_of_scenes, compare_scenes
 
 __all__ = ["FORMATS", "GRAPH_FORMATS", "GraphReport", "export", "onnx_content"]
 
 Precision = Literal["fp32", "fp16", "int8"]
 _LEAST_CLOSE_SHARE = 0.99
+_GENERATED_CROPS, _GENERATED_PICTURES = 64, 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +53,8 @@ class GraphReport:
     flip_test: bool
     size_bytes: int
     crops: str
-    """Which crops were compared: those of a split, or generated ones."""
-    parity: Parity
+    """Which crops (of a network of whole pictures: which pictures) were compared: a split's, or generated ones."""
+    parity: Parity | SceneParity
     ap_before: float | None = None
     """AP of the run's network on the split, where a store was given."""
     ap_after: float | None = None
@@ -71,8 +73,9 @@ class _Work:
     split: Split | None = None
     calibration: int = 0
 
-    def graph(self) -> KeypointGraph:
-        return KeypointGraph(self.network, self.conventions, flip_test=self.flip_test, half=self.precision == "fp16")
+    def graph(self) -> Graph:
+        kind = SceneGraph if self.conventions.grouping else KeypointGraph
+        return kind(self.network, self.conventions, flip_test=self.flip_test, half=self.precision == "fp16")
 
     def facts(self) -> dict[str, Any]:
         return {
@@ -96,12 +99,13 @@ def export(
 ) -> GraphReport | WeightsReport:
     """Write a run's network as a graph, or its weights, to ``out``, in one of :data:`FORMATS`.
 
-    Graphs take crops (N, H, W, 3) uint8 RGB of any number and return keypoints and scores; see
-    :mod:`pose_models.graph`. What was written is run and compared with PyTorch on ``crops`` crops of the ``data``
-    store's split (empty: the one whose name begins with "val"), or on generated ones; with a store both APs are
-    measured, too. ``int8`` (ONNX only) needs the store: it is calibrated on crops of its training split where there is
-    one. ``out`` is RUN/export/NETWORK… unless given. A float32 graph of which more than a hundredth of the keypoints
-    is further away than 0.001 pixels is not written. Raises UsageError, ModelError, StoreError, StorageError.
+    Graphs take crops (N, H, W, 3) uint8 RGB of any number and return keypoints and scores, those of networks of whole
+    pictures maps and fields; see :mod:`pose_models.graph`. What was written is run and compared with PyTorch on
+    ``crops`` crops of the ``data`` store's split (empty: the one whose name begins with "val"), or on generated ones;
+    with a store both APs are measured, too. ``int8`` (ONNX only) needs the store: it is calibrated on crops of its
+    training split where there is one. ``out`` is RUN/export/NETWORK… unless given. A float32 graph of which more than a
+    hundredth of the keypoints is further away than 0.001 pixels, or a map by a thousandth, is not written. Raises
+    UsageError, ModelError, StoreError, StorageError.
     """
     if format in WEIGHT_FORMATS:
         if data is not None or flip_test or precision != "fp32":
@@ -109,7 +113,6 @@ def export(
         return export_weights(run, format=format, out=out, checkpoint=checkpoint, overwrite=overwrite)
     row = _row(format, precision)
     network, found = load_network(run, which=checkpoint)
-    found.conventions.require_crops(found.network)
     tail = ("-flip" if flip_test else "") + ("" if precision == "fp32" else f"-{precision}")
     path = Path(out) if out is not None else Path(run) / "export" / f"{found.network}{tail}{row.suffix}"
     if path.exists() and not overwrite:
@@ -124,27 +127,44 @@ def export(
     content = row.write(work)
     mine = TorchEstimator(network, found.network, found.conventions, device=torch.device("cpu"), flip_test=flip_test)
     theirs = row.read(content)
-    pixels = crops_of_split(chosen, count=crops) if chosen else generated_crops(found.conventions, count=min(crops, 64))
-    parity = compare(mine, theirs, pixels)
-    if precision == "fp32" and parity.close_share < _LEAST_CLOSE_SHARE:
-        raise ModelError(
-            "export-differs", f"the exported graph is up to {parity.largest_px:.3g} px from the network, "
-            f"{1 - parity.close_share:.1%} of the keypoints more than {CLOSE_PX} px; nothing was written",
-            where=str(path), hint="please report it with the network's name",
-        )  # fmt: skip
+    most = _GENERATED_PICTURES if work.conventions.grouping else _GENERATED_CROPS
+    pixels = (
+        crops_of_split(chosen, count=crops) if chosen else generated_crops(work.conventions, count=min(crops, most))
+    )
+    parity = compare_scenes(mine, theirs, pixels) if work.conventions.grouping else compare(mine, theirs, pixels)
+    if precision == "fp32":
+        _require_near(parity, path)
     report = GraphReport(
         run=Path(run), out=path, network=found.network, step=found.step, format=format, precision=precision,
         flip_test=flip_test, size_bytes=sum(map(len, content.values())),
         crops=chosen.folder.name if chosen else "generated", parity=parity,
     )  # fmt: skip
     if chosen is not None:
-        report = replace(report, ap_before=ap_of_estimator(mine, chosen), ap_after=ap_of_estimator(theirs, chosen))
+        ap_of = ap_of_scenes if work.conventions.grouping else ap_of_estimator
+        report = replace(report, ap_before=ap_of(mine, chosen), ap_after=ap_of(theirs, chosen))
     with storage_errors("writing the graph", path):
         make_folder(path.parent)
         with AtomicGroup() as group:
             for suffix, part in content.items():
                 group.open(path if suffix == row.suffix else path.with_suffix(suffix)).write(part)
     return report
+
+
+def _require_near(parity: Parity | SceneParity, path: Path) -> None:
+    if isinstance(parity, SceneParity):
+        near = parity.largest_share <= CLOSE_SHARE
+        found = f"maps and fields of the exported graph differ by up to {parity.largest_share:.2g} of their maximum"
+    else:
+        near = parity.close_share >= _LEAST_CLOSE_SHARE
+        found = (
+            f"the exported graph is up to {parity.largest_px:.3g} px from the network, "
+            f"{1 - parity.close_share:.1%} of the keypoints more than {CLOSE_PX} px"
+        )
+    if not near:
+        raise ModelError(
+            "export-differs", f"{found}; nothing was written", where=str(path),
+            hint="please report it with the network's name",
+        )  # fmt: skip
 
 
 def _row(format: str, precision: str) -> _GraphFormat:

@@ -12,7 +12,7 @@ from pose_data.imaging import square_crop, warp_crop
 from pose_data.media import Frame
 from pose_data.people_found import PeopleFound
 from pose_data.recipes import Recipe
-from pose_models.estimator import Estimator, TorchEstimator
+from pose_models.estimator import Estimator
 from pose_models.person_boxes import PersonFinder
 from pose_models.scene_frames import people_in_scenes
 
@@ -62,7 +62,7 @@ def people_in_frames(
     Frames wait until ``batch_size`` crops are there, but never those of a live source. Keypoints, scores and
     suppression are those of ``posetrain evaluate --boxes``. A network of whole pictures needs no ``finder``.
     """
-    if isinstance(estimator, TorchEstimator) and estimator.conventions.grouping:
+    if estimator.conventions.grouping:
         size = 1 if options.each_frame else options.batch_size
         yield from people_in_scenes(frames, estimator, image_id_of, batch_size=size, keep_pixels=options.keep_pixels)
         return

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from pose_data.errors import ModelError, UsageError
 from pose_models.conventions import Conventions
-from pose_models.graph import INPUT_NAME, OUTPUT_NAMES
+from pose_models.graph import INPUT_NAME, OUTPUT_NAMES, SCENE_OUTPUT_NAMES
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -73,6 +75,11 @@ class OnnxEstimator:
         points, scores = self._session.run(list(OUTPUT_NAMES), {INPUT_NAME: images})
         joined: npt.NDArray[np.float64] = np.concatenate([points, scores[..., None]], axis=2).astype(np.float64)
         return joined
+
+    def maps_and_fields(self, images: npt.NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+        """Return maps (N, J + 1, h, w) and fields (N, 2 L, h, w) of whole pictures (N, H, W, 3) uint8 RGB."""
+        maps, fields = self._session.run(list(SCENE_OUTPUT_NAMES), {INPUT_NAME: images})
+        return torch.from_numpy(maps), torch.from_numpy(fields)
 
 
 def _facts(session: "onnxruntime.InferenceSession", where: str) -> dict[str, Any]:

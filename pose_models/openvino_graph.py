@@ -1,17 +1,19 @@
 """Exports in OpenVINO's own form, two files: the graph (XML) and its weights (BIN)."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from pose_data.errors import ModelError, UsageError
 from pose_models.conventions import Conventions
-from pose_models.graph import INPUT_NAME, OUTPUT_NAMES
+from pose_models.graph import INPUT_NAME, OUTPUT_NAMES, SCENE_OUTPUT_NAMES
 from pose_models.onnx_estimator import FACTS_KEY
 
 __all__ = ["OpenvinoEstimator", "openvino_files"]
@@ -71,7 +73,15 @@ class OpenvinoEstimator:
 
     def keypoints(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
         """Return (N, K, 3) x, y in the crop, and score, of crops (N, H, W, 3) uint8 RGB."""
-        found = self._compiled({INPUT_NAME: images})
-        points, scores = (found[self._compiled.output(name)] for name in OUTPUT_NAMES)
+        points, scores = self._run(images, OUTPUT_NAMES)
         joined: npt.NDArray[np.float64] = np.concatenate([points, scores[..., None]], axis=2).astype(np.float64)
         return joined
+
+    def maps_and_fields(self, images: npt.NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+        """Return maps (N, J + 1, h, w) and fields (N, 2 L, h, w) of whole pictures (N, H, W, 3) uint8 RGB."""
+        maps, fields = self._run(images, SCENE_OUTPUT_NAMES)
+        return torch.from_numpy(maps.copy()), torch.from_numpy(fields.copy())  # theirs are used again
+
+    def _run(self, images: npt.NDArray[np.uint8], names: Sequence[str]) -> list[npt.NDArray[np.float32]]:
+        found = self._compiled({INPUT_NAME: images})
+        return [found[self._compiled.output(name)] for name in names]

@@ -12,6 +12,7 @@ from pose_data.evaluation.store_truth import ground_truth_from_split
 from pose_data.geometry import apply_affines
 from pose_data.order import EpochOrder
 from pose_data.reader import BatchReader
+from pose_data.recipes import Recipe
 from pose_data.store import Split
 from pose_models.conventions import Conventions
 from pose_models.estimator import Estimator
@@ -57,15 +58,18 @@ def compare(first: Estimator, second: Estimator, crops: npt.NDArray[np.uint8], *
 
 
 def crops_of_split(split: Split, *, count: int) -> npt.NDArray[np.uint8]:
-    """Return up to ``count`` crops (N, H, W, 3) of a split, spread over it."""
-    found = [images for images, _, _ in _batches(split, ("images",))]
-    crops = np.concatenate(found)
-    chosen: npt.NDArray[np.uint8] = crops[np.unique(np.linspace(0, len(crops) - 1, min(count, len(crops))).astype(int))]
-    return chosen
+    """Return up to ``count`` crops (N, H, W, 3) of a split, spread over it; of scenes whole pictures."""
+    recipe = split.recipe
+    samples = np.flatnonzero(split["kept"][:])
+    rows = samples[np.unique(np.linspace(0, len(samples) - 1, min(count, len(samples))).astype(int))]
+    stored = np.stack([np.asarray(split["images"][int(row)]) for row in rows])
+    if recipe.rows == "scenes":
+        return stored
+    return np.ascontiguousarray(stored[(slice(None), *_window(recipe))])
 
 
 def generated_crops(conventions: Conventions, *, count: int) -> npt.NDArray[np.uint8]:
-    """Return crops (N, H, W, 3) of soft noise, for where no store is at hand."""
+    """Return crops, or pictures as large as a training's, (N, H, W, 3), of soft noise, where no store is at hand."""
     recipe = conventions.recipe
     coarse = np.random.default_rng(0).integers(0, 256, (count, 8, 6, 3)).astype(np.float64)
     rows = np.linspace(0, 7, recipe.crop_height_px)
@@ -101,12 +105,16 @@ def _batches(
 ) -> Iterator[tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64], npt.NDArray[np.int64]]]:
     """Yield windows (n, H, W, 3), transforms (n, 2, 3) from the stored image, and picture ids of a split's samples."""
     recipe = split.recipe
-    context = recipe.context_px
-    rows = slice(context, context + recipe.crop_height_px)
-    columns = slice(context, context + recipe.crop_width_px)
+    rows, columns = _window(recipe)
     image_id = np.asarray(split["image_id"][:])
     with BatchReader(split, batch_size=batch_size, arrays=arrays, order=EpochOrder(shuffle="none")) as reader:
         for batch in reader.epoch(0):
             windows = np.ascontiguousarray(batch.arrays["images"][batch.valid, rows, columns])
             transforms = batch.arrays.get("transforms", np.zeros((len(batch.rows), 2, 3)))[batch.valid]
             yield windows, transforms, image_id[batch.rows[batch.valid]]
+
+
+def _window(recipe: Recipe) -> tuple[slice, slice]:
+    """Return the rows and the columns of the stored image that the network sees."""
+    context = recipe.context_px
+    return slice(context, context + recipe.crop_height_px), slice(context, context + recipe.crop_width_px)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from pose_data.geometry import boxes_from_keypoints, invert_affines, letterbox_transforms
 from pose_data.imaging import warp_crop
@@ -13,7 +14,7 @@ from pose_data.media import Frame
 from pose_data.people_found import PeopleFound
 from pose_data.scene_rows import BORDER_GREY
 from pose_models.conventions import Conventions
-from pose_models.scene_inference import FoundPersons, in_picture
+from pose_models.scene_inference import FoundPersons, in_picture, persons_of_pictures
 
 __all__ = ["MOST_PICTURES", "SceneEstimator", "people_in_scenes", "persons_in_pixels"]
 
@@ -29,8 +30,8 @@ class SceneEstimator(Protocol):
         """Return the size of pictures, the limbs and the grouping."""
         ...
 
-    def persons(self, images: npt.NDArray[np.uint8]) -> list[FoundPersons]:
-        """Return the persons of pictures (N, H, W, 3) uint8 RGB, x and y in their pixels."""
+    def maps_and_fields(self, images: npt.NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+        """Return maps and fields of pictures (N, H, W, 3) uint8 RGB."""
         ...
 
 
@@ -79,8 +80,11 @@ def persons_in_pixels(
 
 
 def _finished(waiting: list[tuple[Frame, int]], estimator: SceneEstimator, keep_pixels: bool) -> Iterator[PeopleFound]:
+    def find(images: npt.NDArray[np.uint8]) -> list[FoundPersons]:
+        return persons_of_pictures(*estimator.maps_and_fields(images), estimator.conventions)
+
     readable = [frame.pixels for frame, _ in waiting if frame.pixels is not None]
-    found = iter(persons_in_pixels(readable, estimator.conventions, estimator.persons))
+    found = iter(persons_in_pixels(readable, estimator.conventions, find))
     for frame, image_id in waiting:
         yield _people(frame, image_id, _NOBODY if frame.pixels is None else next(found), keep_pixels)
 

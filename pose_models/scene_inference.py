@@ -32,6 +32,7 @@ __all__ = [
     "maps_and_fields",
     "persons_of_pictures",
     "predict_scenes",
+    "traceable_maps_and_fields",
 ]
 
 _Float = npt.NDArray[np.float64]
@@ -83,7 +84,7 @@ def maps_and_fields(
     found = []
     for scale in scales:
         enlarged = _enlarged(images, scale, recipe.stride_px)
-        maps, fields = _at_one_scale(network, enlarged, conventions, flip_test=flip_test, amp=amp)
+        maps, fields = traceable_maps_and_fields(network, enlarged, conventions, flip_test=flip_test, amp=amp)
         found.append((_brought_to(maps, shape, 0.0), _brought_to(fields, shape, offset)))
     maps, fields = (torch.stack(parts).mean(dim=0) for parts in zip(*found, strict=True))
     return maps, fields
@@ -112,9 +113,10 @@ def _brought_to(values: Tensor, shape: tuple[int, int], offset: float) -> Tensor
     return functional.grid_sample(values, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def _at_one_scale(
-    network: nn.Module, images: Tensor, conventions: Conventions, *, flip_test: bool, amp: str
+def traceable_maps_and_fields(
+    network: nn.Module, images: Tensor, conventions: Conventions, *, flip_test: bool, amp: str = "off"
 ) -> tuple[Tensor, Tensor]:
+    """Return what :func:`maps_and_fields` does at one scale, without its inference mode, which cannot be traced."""
     table = find_limb_table(conventions.recipe.limbs)
     fed = normalised(images, conventions.pixels)
 

@@ -38,7 +38,11 @@ def bench(
     quiet: Quiet = False,
     verbose: Verbose = 0,
 ) -> int:
-    """Measure a network's latency and throughput here, from crops in memory to keypoints, decoding included."""
+    """Measure a network's latency and throughput here, from crops in memory to keypoints, decoding included.
+
+    Of a network of whole pictures: from pictures to maps and fields; who is in a picture decides how long grouping
+    takes.
+    """
     log_to_stderr(quiet=quiet, verbose=verbose)
     sizes = _sizes(batch_sizes)
     names = tuple(name.strip() for name in backends.split(",") if name.strip())
@@ -54,13 +58,13 @@ def bench(
         write_json({"event": "report", **to_plain(report)})
         return 0
     print_line(
-        f"{report.network} on {report.device}, {report.threads} threads, "
-        f"flip test {'on' if report.flip_test else 'off'}"
+        f"{report.network} on {report.device}, {report.threads} threads, flip test "
+        f"{'on' if report.flip_test else 'off'}, {report.looks_at} of {report.size_wh[0]} x {report.size_wh[1]}"
     )
     print_table(
-        ["backend", "batch", "latency ms", "95 % ms", "persons/s"],
+        ["backend", "batch", "latency ms", "95 % ms", f"{report.looks_at}/s"],
         [
-            [row.backend, row.batch_size, f"{row.latency_ms:.2f}", f"{row.latency_ms_95:.2f}", row.persons_per_s]
+            [row.backend, row.batch_size, f"{row.latency_ms:.2f}", f"{row.latency_ms_95:.2f}", row.per_s]
             for row in report.rows
         ],
     )

@@ -86,16 +86,30 @@ def export(
 
 
 def _show_graph(report: "GraphReport") -> None:
-    parity = report.parity
     facts: list[tuple[str, object]] = [
         ("file", f"{report.out}, {size_text(report.size_bytes)}"),
         ("graph", f"{report.network}, step {report.step:,}, {report.precision}, "
          f"{'with' if report.flip_test else 'without'} the mirrored picture"),
-        ("compared", f"{parity.keypoints:,} keypoints in {parity.crops:,} crops ({report.crops})"),
-        ("difference", f"{parity.mean_px:.2g} px in the mean, {parity.largest_px:.2g} px at most; "
-         f"{parity.close_share:.1%} within 0.001 px; scores {parity.largest_score_difference:.2g}"),
+        *_parity_facts(report),
     ]  # fmt: skip
     if report.ap_before is not None and report.ap_after is not None:
         change = report.ap_after - report.ap_before
         facts.append(("AP", f"{report.ap_after:.4f}, in PyTorch {report.ap_before:.4f} ({change:+.4f})"))
     print_facts(facts)
+
+
+def _parity_facts(report: "GraphReport") -> list[tuple[str, object]]:
+    from pose_models.scene_parity import SceneParity
+
+    parity = report.parity
+    if isinstance(parity, SceneParity):
+        return [
+            ("compared", f"{parity.pictures:,} pictures ({report.crops}), {parity.persons:,} persons"),
+            ("difference", f"{parity.largest_share:.2g} of the greatest value of maps and fields; "
+             f"{parity.persons_again:,} persons found again, {parity.largest_px:.2g} px at most"),
+        ]  # fmt: skip
+    return [
+        ("compared", f"{parity.keypoints:,} keypoints in {parity.crops:,} crops ({report.crops})"),
+        ("difference", f"{parity.mean_px:.2g} px in the mean, {parity.largest_px:.2g} px at most; "
+         f"{parity.close_share:.1%} within 0.001 px; scores {parity.largest_score_difference:.2g}"),
+    ]  # fmt: skip

@@ -15,10 +15,11 @@ def test_every_backend_and_batch_size_has_a_row(untrained_run):
         ("eager", 1), ("onnxruntime", 1), ("eager", 3), ("onnxruntime", 3)
     ]  # fmt: skip
     assert (report.network, report.device, report.threads, report.left_out) == ("small-128x96", "cpu", 1, {})
+    assert (report.looks_at, report.size_wh) == ("crops", (96, 128))
     for row in report.rows:
         assert row.calls >= 5
         assert row.latency_ms <= row.latency_ms_95
-        assert row.persons_per_s == pytest.approx(1000 * row.batch_size / row.latency_ms)
+        assert row.per_s == pytest.approx(1000 * row.batch_size / row.latency_ms)
 
 
 def test_networks_of_the_catalogue_and_exported_files_are_measured_too(untrained_run, tmp_path):
@@ -45,8 +46,3 @@ def test_unknown_backends_and_sizes_are_named(untrained_run):
         bench(untrained_run, backends=("tvm",))
     with pytest.raises(UsageError, match="at least 1"):
         bench(untrained_run, batch_sizes=(0,))
-
-
-def test_networks_of_whole_pictures_are_refused():
-    with pytest.raises(UsageError, match="sees whole pictures"):
-        bench("lightweight-openpose-368x368", backends=("eager",))

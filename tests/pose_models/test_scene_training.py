@@ -27,7 +27,6 @@ from pose_models.conventions import Conventions
 from pose_models.devices import Place
 from pose_models.estimator import TorchEstimator
 from pose_models.evaluate import evaluate, load_network
-from pose_models.export import export
 from pose_models.frame_batches import BatchOptions, people_in_frames
 from pose_models.person_boxes import WholePicture
 from pose_models.predict import predict
@@ -147,8 +146,6 @@ def test_stores_and_networks_that_do_not_go_together_are_refused(
         run("small-128x96", data=store, out=tmp_path / "a", device="cpu")
     with pytest.raises(ModelError, match="learns from whole pictures"):
         run(NETWORK, data=finished_store, out=tmp_path / "b", device="cpu")
-    with pytest.raises(UsageError, match="for networks of crops"):
-        export(trained[0], format="onnx", out=tmp_path / "network.onnx")
     with pytest.raises(UsageError, match="trained on scenes"):
         evaluate(trained[0], data=finished_store, device="cpu")
 

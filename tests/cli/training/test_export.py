@@ -33,7 +33,8 @@ def test_the_reports_for_machines(posetrain, untrained_run, tmp_path):
 def test_bench_for_people(posetrain, tmp_path):
     done = posetrain("bench", "small-128x96", "--backends", "eager", "--batch-sizes", "1", "--seconds", 0)
     assert done.code == 0, done.err
-    assert "persons/s" in done.out
+    assert "crops/s" in done.out
+    assert "crops of 96 x 128" in done.out
 
 
 @pytest.mark.parametrize(
