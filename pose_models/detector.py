@@ -35,7 +35,7 @@ class Detector:
         threads: int | None = None,
     ) -> None:  # fmt: skip
         """Open the file. Raises UsageError ``detector-layout`` for outputs that are not known, ModelError."""
-        self._session = open_session(path, device=device, threads=threads)
+        self._session = open_session(path, device=device, threads=threads, shares_cores=True)
         self._least, self._where = least_score, str(path)
         inputs = self._session.get_inputs()
         self._input = inputs[0]

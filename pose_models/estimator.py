@@ -130,7 +130,8 @@ def open_estimator(
     if kind == ".xml":
         estimator = OpenvinoEstimator.of_file(run, threads=threads)
     else:
-        estimator = OnnxEstimator(run, device=str(device), threads=threads)
+        # Frames are read and drawn meanwhile.
+        estimator = OnnxEstimator(run, device=str(device), threads=threads, shares_cores=True)
     if flip_test and not estimator.flip_test:
         raise UsageError(
             "option-conflict", "the mirrored picture is not in this file", where=str(run),
