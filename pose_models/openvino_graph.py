@@ -1,10 +1,11 @@
 """Exports in OpenVINO's own form, two files: the graph (XML) and its weights (BIN)."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +20,23 @@ from pose_models.onnx_estimator import FACTS_KEY
 __all__ = ["OpenvinoEstimator", "openvino_files"]
 
 
+_TELEMETRY = "openvino_telemetry"
+
+
 def _openvino() -> Any:
+    """Return the package, imported without its telemetry, which tells its makers of every import unless refused."""
+    blocks = _TELEMETRY not in sys.modules
+    if blocks:
+        sys.modules[_TELEMETRY] = cast("Any", None)  # as if it were not installed
     try:
         import openvino
     except ImportError:
-        raise UsageError("extra-missing", "OpenVINO is not installed", hint="pip install openvino") from None
+        raise UsageError(
+            "extra-missing", "OpenVINO is not installed", hint="pip install -c constraints.txt '.[openvino]'"
+        ) from None
+    finally:
+        if blocks:
+            del sys.modules[_TELEMETRY]
     return openvino
 
 
@@ -36,7 +49,8 @@ def openvino_files(model: bytes, facts: Mapping[str, Any], *, half: bool) -> dic
     with TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "graph.onnx").write_bytes(model)
-        converted = openvino.convert_model(str(folder / "graph.onnx"))
+        # convert_model would do the same, and tell the makers of it.
+        converted = openvino.Core().read_model(str(folder / "graph.onnx"))
         converted.set_rt_info(json.dumps(dict(facts)), FACTS_KEY)
         openvino.save_model(converted, str(folder / "graph.xml"), compress_to_fp16=half)
         return {suffix: (folder / f"graph{suffix}").read_bytes() for suffix in (".xml", ".bin")}

@@ -1,6 +1,8 @@
 """Exports: the same keypoints out of one graph, in any batch size, precision and decoding; and what is refused."""
 
 import json
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -87,7 +89,6 @@ def test_torchscript(untrained_run, tmp_path):
 
 
 def test_openvinos_two_files(untrained_run, tmp_path):
-    pytest.importorskip("openvino", reason="needs the package openvino")
     report = export(untrained_run, format="openvino", out=tmp_path / "a.xml")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.bin", "a.xml"]
     assert report.parity.mean_px <= CLOSE_PX / 10
@@ -109,8 +110,22 @@ def test_openvinos_two_files(untrained_run, tmp_path):
 
 def test_without_openvino_its_installation_is_told(untrained_run, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(UsageError, match="pip install openvino"):
+    with pytest.raises(UsageError, match=r"'\.\[openvino\]'"):
         export(untrained_run, format="openvino", out=tmp_path / "a.xml")
+
+
+def test_openvino_is_imported_without_its_telemetry(tmp_path):
+    code = (
+        "import sys; from pose_models.openvino_graph import _openvino; assert _openvino().Core;"
+        "assert 'openvino.tools.ovc' in sys.modules;"
+        "print([name for name in sys.modules if name.startswith('openvino_telemetry')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        env={**os.environ, "HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert done.stdout.strip() == "[]"
+    assert list(tmp_path.iterdir()) == []  # it would leave an id of this user there
 
 
 def test_half_precision_is_half_as_large_and_near(untrained_run, tmp_path):

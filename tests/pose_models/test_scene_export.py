@@ -105,7 +105,6 @@ def test_torchscript_half_precision_and_eight_bits(scene_run, scene_store, tmp_p
 
 
 def test_openvinos_files_give_the_maps_too(scene_run, tmp_path):
-    pytest.importorskip("openvino", reason="needs the package openvino")
     report = export(scene_run, format="openvino", out=tmp_path / "a.xml")
     assert report.parity.largest_share <= CLOSE_SHARE
     assert compare_scenes(opened(scene_run), opened(tmp_path / "a.xml"), pictures(2)).largest_share <= CLOSE_SHARE
