@@ -1,14 +1,16 @@
-"""Two threads' worth of pipeline: one that reads ahead, one that writes behind; both hold a bounded amount."""
+"""A pipeline of threads: one reads ahead, one works while the next item is made, one writes behind; all are bounded."""
 
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
-__all__ = ["Ahead", "Behind"]
+__all__ = ["Ahead", "Behind", "overlapped"]
 
 _T = TypeVar("_T")
+_R = TypeVar("_R")
 _MOST_ITEMS = 64
 _LEAVE_WAIT_S = 15.0
 """Longer than a stream that is silent is waited for."""
@@ -162,3 +164,25 @@ class Behind(_Bounded[_T]):
                 self._stopped = True
                 self._items.clear()
                 self._changed.notify_all()
+
+
+def overlapped(
+    items: Iterable[_T], work: Callable[[_T], _R], *, urgent: Callable[[_T], bool] = lambda item: False
+) -> Iterator[tuple[_T, _R]]:
+    """Yield each item with what ``work`` makes of it, in order; meanwhile the next item is made.
+
+    ``work`` runs in a thread of its own, on one item at a time. An ``urgent`` item is yielded before the next one is
+    asked for. An exception of ``work`` is raised here; leaving early waits for the item that is worked on.
+    """
+    pool = ThreadPoolExecutor(1, thread_name_prefix="overlapped")
+    waiting: deque[tuple[_T, Future[_R]]] = deque()
+    try:
+        for item in items:
+            waiting.append((item, pool.submit(work, item)))
+            while len(waiting) > (0 if urgent(item) else 1):
+                done, result = waiting.popleft()
+                yield done, result.result()
+        for done, result in waiting:
+            yield done, result.result()
+    finally:
+        pool.shutdown(cancel_futures=True)

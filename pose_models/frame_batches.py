@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pose_data.evaluation.nms import oks_nms, rescored
+from pose_data.frame_queue import overlapped
 from pose_data.geometry import apply_affines, crop_transforms, invert_affines
 from pose_data.imaging import square_crop, warp_crop
 from pose_data.media import Frame
@@ -19,8 +20,8 @@ from pose_models.scene_frames import people_in_scenes
 __all__ = ["BatchOptions", "people_in_frames"]
 
 _Float = npt.NDArray[np.float64]
-_HELD_BYTES = 128_000_000
-"""Of frames whose persons wait for a full batch."""
+_HELD_BYTES = 64_000_000
+"""Of frames whose persons wait for a full batch; as much is in the network, and as much comes out of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,30 @@ def people_in_frames(
         size = 1 if options.each_frame else options.batch_size
         yield from people_in_scenes(frames, estimator, image_id_of, batch_size=size, keep_pixels=options.keep_pixels)
         return
+
+    def look(batch: _Batch) -> _Float:
+        return _keypoints(batch.items, estimator, options.batch_size)
+
+    batches = _batches(frames, finder, estimator, image_id_of, options)
+    for batch, found in overlapped(batches, look, urgent=lambda batch: batch.urgent):
+        ends = np.cumsum([len(item.boxes) for item in batch.items])[:-1]
+        for item, keypoints in zip(batch.items, np.split(found, ends), strict=True):
+            yield _people(item, keypoints, estimator, options)
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    items: list[_Waiting]
+    urgent: bool
+
+
+def _batches(
+    frames: Iterable[Frame],
+    finder: PersonFinder,
+    estimator: Estimator,
+    image_id_of: Callable[[Frame], int],
+    options: BatchOptions,
+) -> Iterator[_Batch]:
     recipe = replace(estimator.conventions.recipe, context_px=0)
     waiting: list[_Waiting] = []
     crops = held_bytes = 0
@@ -75,10 +100,12 @@ def people_in_frames(
         crops += len(item.boxes)
         held_bytes += item.crops.nbytes + (item.frame.pixels.nbytes if item.frame.pixels is not None else 0)
         full = crops >= options.batch_size or held_bytes >= _HELD_BYTES or len(waiting) >= 4 * options.batch_size
-        if full or frame.live or options.each_frame:
-            yield from _finished(waiting, estimator, options)
+        urgent = frame.live or options.each_frame
+        if full or urgent:
+            yield _Batch(waiting, urgent)
             waiting, crops, held_bytes = [], 0, 0
-    yield from _finished(waiting, estimator, options)
+    if waiting:
+        yield _Batch(waiting, urgent=True)
 
 
 def _looked_for(frame: Frame, image_id: int, finder: PersonFinder, recipe: Recipe, keep_pixels: bool) -> _Waiting:
@@ -112,19 +139,11 @@ def _whole_pixels(boxes: _Float) -> _Float:
     return whole
 
 
-def _finished(waiting: list[_Waiting], estimator: Estimator, options: BatchOptions) -> Iterator[PeopleFound]:
-    if not waiting:
-        return
-    images = np.concatenate([item.crops for item in waiting])
-    parts = [
-        estimator.keypoints(images[first : first + options.batch_size])
-        for first in range(0, len(images), options.batch_size)
-    ]
-    count = estimator.conventions.skeleton.keypoint_count
-    found = np.concatenate(parts) if parts else np.zeros((0, count, 3))
-    ends = np.cumsum([len(item.boxes) for item in waiting])[:-1]
-    for item, keypoints in zip(waiting, np.split(found, ends), strict=True):
-        yield _people(item, keypoints, estimator, options)
+def _keypoints(items: list[_Waiting], estimator: Estimator, batch_size: int) -> _Float:
+    """Return (N, K, 3) of all crops of some frames, one after another."""
+    images = np.concatenate([item.crops for item in items])
+    parts = [estimator.keypoints(images[first : first + batch_size]) for first in range(0, len(images), batch_size)]
+    return np.concatenate(parts) if parts else np.zeros((0, estimator.conventions.skeleton.keypoint_count, 3))
 
 
 def _people(item: _Waiting, in_crop: _Float, estimator: Estimator, options: BatchOptions) -> PeopleFound:

@@ -1,13 +1,14 @@
 """Persons of many frames by a network of whole pictures: letterboxed, in full batches, grouped, back in the frames."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from pose_data.frame_queue import overlapped
 from pose_data.geometry import boxes_from_keypoints, invert_affines, letterbox_transforms
 from pose_data.imaging import warp_crop
 from pose_data.media import Frame
@@ -48,14 +49,36 @@ def people_in_scenes(
     Frames wait until ``batch_size`` of them are there, but never those of a live source. The box of a person is that
     of its keypoints.
     """
-    batch_size = min(batch_size, MOST_PICTURES)
+
+    def look(batch: _Batch) -> list[FoundPersons]:
+        readable = [frame.pixels for frame, _ in batch.frames if frame.pixels is not None]
+        return persons_in_pixels(readable, estimator.conventions, find)
+
+    def find(images: npt.NDArray[np.uint8]) -> list[FoundPersons]:
+        return persons_of_pictures(*estimator.maps_and_fields(images), estimator.conventions)
+
+    batches = _batches(frames, image_id_of, min(batch_size, MOST_PICTURES))
+    for batch, found in overlapped(batches, look, urgent=lambda batch: batch.urgent):
+        persons = iter(found)
+        for frame, image_id in batch.frames:
+            yield _people(frame, image_id, _NOBODY if frame.pixels is None else next(persons), keep_pixels)
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    frames: list[tuple[Frame, int]]
+    urgent: bool
+
+
+def _batches(frames: Iterable[Frame], image_id_of: Callable[[Frame], int], batch_size: int) -> Iterator[_Batch]:
     waiting: list[tuple[Frame, int]] = []
     for frame in frames:
         waiting.append((frame, image_id_of(frame)))
         if len(waiting) >= batch_size or frame.live:
-            yield from _finished(waiting, estimator, keep_pixels)
+            yield _Batch(waiting, frame.live or batch_size == 1)
             waiting = []
-    yield from _finished(waiting, estimator, keep_pixels)
+    if waiting:
+        yield _Batch(waiting, urgent=True)
 
 
 def persons_in_pixels(
@@ -77,16 +100,6 @@ def persons_in_pixels(
         warp_crop(pixels, transform, image, border=BORDER_GREY)
     back = invert_affines(to_stored)
     return [in_picture(found, one) for found, one in zip(find(images), back, strict=True)]
-
-
-def _finished(waiting: list[tuple[Frame, int]], estimator: SceneEstimator, keep_pixels: bool) -> Iterator[PeopleFound]:
-    def find(images: npt.NDArray[np.uint8]) -> list[FoundPersons]:
-        return persons_of_pictures(*estimator.maps_and_fields(images), estimator.conventions)
-
-    readable = [frame.pixels for frame, _ in waiting if frame.pixels is not None]
-    found = iter(persons_in_pixels(readable, estimator.conventions, find))
-    for frame, image_id in waiting:
-        yield _people(frame, image_id, _NOBODY if frame.pixels is None else next(found), keep_pixels)
 
 
 _NOBODY = FoundPersons(keypoints=np.zeros((0, 17, 3)), score=np.zeros(0))

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from pose_data.frame_queue import Ahead, Behind
+from pose_data.frame_queue import Ahead, Behind, overlapped
 
 
 def one(item):
@@ -121,3 +121,68 @@ def test_an_error_outside_does_not_hide_behind_the_works():
 
     with pytest.raises(KeyError, match="mine"):
         fail()
+
+
+def test_overlapped_work_comes_with_its_item_in_order():
+    assert list(overlapped(range(50), lambda item: item * item)) == [(item, item * item) for item in range(50)]
+    assert list(overlapped([], one)) == []
+
+
+def test_the_next_item_is_made_while_one_is_worked_on():
+    making = threading.Event()
+
+    def items():
+        yield 1
+        making.set()
+        yield 2
+
+    # The work on 1 ends only once 2 is being made.
+    assert [result for _, result in overlapped(items(), lambda item: making.wait(10))] == [True, True]
+
+
+def test_an_urgent_item_is_handed_out_before_the_next_one_is_asked_for():
+    made = []
+
+    def items():
+        for number in range(3):
+            made.append(number)
+            yield number
+
+    pairs = overlapped(items(), one, urgent=lambda item: item == 1)
+    assert next(pairs) == (0, 1)
+    assert next(pairs) == (1, 1)
+    assert made == [0, 1]
+
+
+def test_no_more_than_two_items_are_held():
+    made, taken = [], []
+
+    def items():
+        for number in range(20):
+            made.append(number)
+            yield number
+
+    for item, _ in overlapped(items(), one):
+        taken.append(item)
+        assert len(made) - len(taken) <= 1
+
+
+def test_an_error_of_overlapped_work_is_raised_and_the_thread_ends():
+    def work(item):
+        if item == 3:
+            raise ValueError("three")
+        return item
+
+    done = []
+    with pytest.raises(ValueError, match="three"):
+        for item, _ in overlapped(range(10), work):
+            done.append(item)
+    assert done == [0, 1, 2]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("overlapped")]
+
+
+def test_leaving_overlapped_work_early_ends_the_thread():
+    pairs = overlapped(range(1000), one)
+    next(pairs)
+    pairs.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("overlapped")]

@@ -1,0 +1,45 @@
+"""Exported networks on the cores of the computer: parts of a batch are what the whole is."""
+
+import numpy as np
+import pytest
+
+from pose_models.export import export
+from pose_models.onnx_estimator import OnnxEstimator
+from pose_models.parity import generated_crops
+
+onnxruntime = pytest.importorskip("onnxruntime")
+
+
+@pytest.fixture(scope="module")
+def exported(untrained_run, tmp_path_factory):
+    path = tmp_path_factory.mktemp("exported") / "a.onnx"
+    export(untrained_run, format="onnx", out=path)
+    return path
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 64])
+def test_keypoints_do_not_depend_on_the_cores(exported, threads):
+    estimator = OnnxEstimator(exported, threads=threads)
+    crops = generated_crops(estimator.conventions, count=19)
+    singly = np.concatenate([OnnxEstimator(exported, threads=1).keypoints(crops[[place]]) for place in range(19)])
+    # Another batch size is another order of summation.
+    assert estimator.keypoints(crops) == pytest.approx(singly, abs=1e-3)
+
+
+def test_few_crops_are_for_all_cores_together_and_many_for_each(exported, monkeypatch):
+    sizes = []
+    run = onnxruntime.InferenceSession.run
+
+    def noted(session, outputs, inputs):
+        sizes.append((session.get_session_options().intra_op_num_threads, len(inputs["images"])))
+        return run(session, outputs, inputs)
+
+    monkeypatch.setattr(onnxruntime.InferenceSession, "run", noted)
+    estimator = OnnxEstimator(exported, threads=3)
+    crops = generated_crops(estimator.conventions, count=32)
+    estimator.keypoints(crops[:2])
+    assert sizes == [(3, 2)]
+    sizes.clear()
+    estimator.keypoints(crops)
+    assert {threads for threads, _ in sizes} == {1}
+    assert sorted((size for _, size in sizes), reverse=True) == [4, 4, 4, 3, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]
