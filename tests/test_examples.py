@@ -59,34 +59,48 @@ def test_the_python_example_knows_none_of_our_packages():
     assert not [name for name in ("pose_data", "pose_models", "torch", "cv2") if f"import {name}" in text]
 
 
-def test_the_cpp_example_compiles_and_gives_the_same_keypoints(untrained_run, tmp_path):
+def package_folder(name):
+    return Path(importlib.util.find_spec(name).submodule_search_locations[0])
+
+
+def with_openvino(folder):
+    home = package_folder("openvino")
+    (library,) = (home / "libs").glob("libopenvino.so.*")
+    return "openvino_keypoints.cpp", ["-isystem", home / "include"], library
+
+
+def with_onnxruntime(folder):
+    # The Python package has the library, under its full version alone, and no headers: where none are installed, the
+    # compiler comes to the stand-in at last.
+    (library,) = (package_folder("onnxruntime") / "capi").glob("libonnxruntime.so.*")
+    (folder / "libonnxruntime.so.1").symlink_to(library)
+    headers = Path(__file__).parent / "onnxruntime_stand_in"
+    return "onnxruntime_keypoints.cpp", ["-idirafter", headers], folder / "libonnxruntime.so.1"
+
+
+@pytest.mark.parametrize("with_library", [with_onnxruntime, with_openvino])
+def test_the_cpp_examples_compile_and_give_the_same_keypoints(untrained_run, tmp_path, with_library):
     compiler = shutil.which("g++")
     if compiler is None:
         pytest.skip(reason="there is no g++")
-    found = importlib.util.find_spec("openvino")
-    home = Path(found.submodule_search_locations[0])
-    (library,) = (home / "libs").glob("libopenvino.so.*")
+    source, headers, library = with_library(tmp_path)
     subprocess.run(
-        [compiler, "-std=c++17", "-O1", "-Wall", "-Werror", "-isystem", str(home / "include"),
-         str(EXAMPLES / "openvino_keypoints.cpp"), str(library), f"-Wl,-rpath,{home / 'libs'}",
-         "-o", str(tmp_path / "keypoints")],
+        [compiler, "-std=c++17", "-O1", "-Wall", "-Werror", *headers, EXAMPLES / source, library,
+         f"-Wl,-rpath,{library.parent}", "-o", tmp_path / "keypoints"],
         check=True,
     )  # fmt: skip
     export(untrained_run, format="onnx", out=tmp_path / "a.onnx")
     estimator = OnnxEstimator(tmp_path / "a.onnx")
     (crop,) = generated_crops(estimator.conventions, count=1)
     (tmp_path / "crop.ppm").write_bytes(b"P6\n96 128\n255\n" + crop.tobytes())
-    done = subprocess.run(
-        [str(tmp_path / "keypoints"), str(tmp_path / "a.onnx"), str(tmp_path / "crop.ppm")],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    command = [tmp_path / "keypoints", tmp_path / "a.onnx", tmp_path / "crop.ppm"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     theirs = np.array([[float(value) for value in line.split()[1:]] for line in done.stdout.splitlines()])
     (mine,) = estimator.keypoints(crop[None])
     assert theirs[:, 2] == pytest.approx(mine[:, 2], abs=1e-4)
     assert np.median(np.abs(theirs - mine)[:, :2]) < 1e-2
     (tmp_path / "crop.ppm").write_bytes(b"P6\n9 9\n255\n" + b"\0" * 243)
-    done = subprocess.run(
-        [str(tmp_path / "keypoints"), str(tmp_path / "a.onnx"), str(tmp_path / "crop.ppm")],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, "takes crops of" in done.stderr) == (1, True)
+    (tmp_path / "a.onnx").unlink()
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 1

@@ -173,11 +173,10 @@ def test_an_error_of_overlapped_work_is_raised_and_the_thread_ends():
             raise ValueError("three")
         return item
 
-    done = []
+    pairs = overlapped(range(10), work)
+    assert [next(pairs)[0] for _ in range(3)] == [0, 1, 2]
     with pytest.raises(ValueError, match="three"):
-        for item, _ in overlapped(range(10), work):
-            done.append(item)
-    assert done == [0, 1, 2]
+        next(pairs)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("overlapped")]
 
 

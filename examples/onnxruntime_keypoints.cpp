@@ -1,0 +1,70 @@
+// Keypoints from a file of `posetrain export --format onnx`, in C++ with ONNX Runtime's own API.
+//
+//   g++ -std=c++17 -O2 -I ort/include onnxruntime_keypoints.cpp ort/lib/libonnxruntime.so -Wl,-rpath,ort/lib -o keypoints
+//   ./keypoints small.onnx crop.ppm
+//
+// ort is an unpacked release of ONNX Runtime for C++ (github.com/microsoft/onnxruntime, "Releases").
+//
+// crop.ppm is a binary PPM (P6) of the size that the network takes: a crop, as posetrain or the example in Python cuts
+// it. One line a keypoint: its number, x, y in pixels of the crop, score. Then the time of a call, decoding included.
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <exception>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include <onnxruntime_cxx_api.h>
+
+#include "ppm.hpp"
+
+int main(int count, char** arguments) {
+    if (count != 3) {
+        std::fprintf(stderr, "usage: %s MODEL.onnx CROP.ppm\n", arguments[0]);
+        return 2;
+    }
+    try {
+        Picture picture = read_ppm(arguments[2]);
+        Ort::Env env(ORT_LOGGING_LEVEL_FATAL, "keypoints");
+        Ort::Session session(env, arguments[1], Ort::SessionOptions{});
+
+        // Bytes as they are: normalisation and decoding are in the graph. The first axis is any number of crops.
+        const std::vector<std::int64_t> wanted = session.GetInputTypeInfo(0).GetTensorTypeAndShapeInfo().GetShape();
+        const std::array<std::int64_t, 4> shape{
+            1, static_cast<std::int64_t>(picture.height), static_cast<std::int64_t>(picture.width), 3};
+        if (wanted.size() != 4 || wanted[1] != shape[1] || wanted[2] != shape[2]) {
+            throw std::runtime_error(
+                "the network takes crops of " + std::to_string(wanted.size() == 4 ? wanted[2] : 0) + " x " +
+                std::to_string(wanted.size() == 4 ? wanted[1] : 0));
+        }
+        const Ort::MemoryInfo memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
+        const Ort::Value images = Ort::Value::CreateTensor<std::uint8_t>(
+            memory, picture.rgb.data(), picture.rgb.size(), shape.data(), shape.size());
+        const char* const inputs[] = {"images"};
+        const char* const outputs[] = {"keypoints", "scores"};
+        const auto run = [&] { return session.Run(Ort::RunOptions{nullptr}, inputs, &images, 1, outputs, 2); };
+
+        const std::vector<Ort::Value> found = run();
+        const float* xy = found[0].GetTensorData<float>();
+        const float* score = found[1].GetTensorData<float>();
+        const std::size_t keypoints = found[1].GetTensorTypeAndShapeInfo().GetElementCount();
+        for (std::size_t number = 0; number < keypoints; ++number) {
+            std::printf("%zu %.4f %.4f %.5f\n", number, xy[2 * number], xy[2 * number + 1], score[number]);
+        }
+
+        const int calls = 50;
+        const auto began = std::chrono::steady_clock::now();
+        for (int call = 0; call < calls; ++call) {
+            run();
+        }
+        const std::chrono::duration<double, std::milli> taken = std::chrono::steady_clock::now() - began;
+        std::fprintf(stderr, "%.2f ms a person\n", taken.count() / calls);
+        return 0;
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "error: %s\n", error.what());
+        return 1;
+    }
+}
