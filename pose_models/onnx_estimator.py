@@ -75,7 +75,10 @@ class OnnxEstimator:
     def __init__(
         self, model: Path | bytes, *, device: str = "cpu", threads: int | None = None, shares_cores: bool = False
     ) -> None:
-        """Open the file. Raises ModelError for one that ``posetrain export`` did not make."""
+        """Open the file; with ``shares_cores`` each core takes crops for itself where there are enough of them.
+
+        Raises ModelError for a file that ``posetrain export`` did not make.
+        """
         self._cores = _Cores(model, device=device, threads=threads, shares_cores=shares_cores)
         facts = _facts(self._cores.first, str(model) if isinstance(model, Path) else "")
         self.name, self.flip_test = str(facts["network"]), bool(facts["flip_test"])
@@ -98,7 +101,8 @@ class _Cores:
     """Runs a model on few pictures with all cores together, on many with each core for itself.
 
     Cores that share a picture wait for each other at every layer; those that share a batch do not. On two cores that is
-    worth a fifth for RTMPose-t, a hundredth for ResNet-50.
+    worth a fifth for RTMPose-t, a hundredth for ResNet-50; but where somebody's threads wait by spinning, it costs.
+    So it is done with ``shares_cores`` alone.
     """
 
     def __init__(self, model: Path | bytes, *, device: str, threads: int | None, shares_cores: bool) -> None:
@@ -108,7 +112,7 @@ class _Cores:
         self._together: onnxruntime.InferenceSession | None = None
         self._apart: onnxruntime.InferenceSession | None = None
         self._pool = ThreadPoolExecutor(self._count, thread_name_prefix="onnx")
-        if device == "cpu":
+        if device == "cpu" and shares_cores:
             self.first = self._apart = open_session(model, threads=1)
         else:
             self.first = self._together = self._opened_together()

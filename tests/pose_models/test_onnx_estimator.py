@@ -19,7 +19,7 @@ def exported(untrained_run, tmp_path_factory):
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 64])
 def test_keypoints_do_not_depend_on_the_cores(exported, threads):
-    estimator = OnnxEstimator(exported, threads=threads)
+    estimator = OnnxEstimator(exported, threads=threads, shares_cores=True)
     crops = generated_crops(estimator.conventions, count=19)
     singly = np.concatenate([OnnxEstimator(exported, threads=1).keypoints(crops[[place]]) for place in range(19)])
     # Another batch size is another order of summation.
@@ -35,10 +35,12 @@ def test_few_crops_are_for_all_cores_together_and_many_for_each(exported, monkey
         return run(session, outputs, inputs)
 
     monkeypatch.setattr(onnxruntime.InferenceSession, "run", noted)
-    estimator = OnnxEstimator(exported, threads=3)
+    estimator = OnnxEstimator(exported, threads=3, shares_cores=True)
     crops = generated_crops(estimator.conventions, count=32)
     estimator.keypoints(crops[:2])
     assert sizes == [(3, 2)]
+    OnnxEstimator(exported, threads=3).keypoints(crops)
+    assert sizes[1:] == [(3, 32)]
     sizes.clear()
     estimator.keypoints(crops)
     assert {threads for threads, _ in sizes} == {1}
