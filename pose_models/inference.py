@@ -31,6 +31,11 @@ from pose_models.stream import SampleStream
 __all__ = ["Predictions", "autocast", "keypoints_of_crops", "predict_split", "traceable_keypoints"]
 
 _Float = npt.NDArray[np.float64]
+_MOST_MAP_VALUES = 1 << 24
+"""Of the maps of crops that the network sees at a time: 64 MB in float32, 321 persons' at 64 x 48 with 17 keypoints.
+
+Maps of the crop's full size take more memory than the batch size alone lets expect, features in front of them too.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +62,22 @@ def autocast(device: torch.device, amp: str) -> torch.autocast:
 def keypoints_of_crops(
     network: nn.Module, images: Tensor, conventions: Conventions, *, flip_test: bool, amp: str = "off"
 ) -> tuple[Tensor, Tensor]:
-    """Return points (N, K, 2) float64 in the crop, and scores (N, K), of crops (N, 3, H, W), 0 … 255 RGB."""
-    return traceable_keypoints(network, images, conventions, flip_test=flip_test, amp=amp)
+    """Return points (N, K, 2) float64 in the crop, and scores (N, K), of crops (N, 3, H, W), 0 … 255 RGB.
+
+    Crops whose maps are large are looked at some at a time.
+    """
+    parts = [
+        traceable_keypoints(network, part, conventions, flip_test=flip_test, amp=amp)
+        for part in torch.split(images, _at_a_time(conventions))
+    ]
+    points, scores = zip(*parts, strict=True)
+    return torch.cat(points), torch.cat(scores)
+
+
+def _at_a_time(conventions: Conventions) -> int:
+    recipe = conventions.recipe
+    values = conventions.skeleton.keypoint_count * recipe.map_width * recipe.map_height
+    return max(1, _MOST_MAP_VALUES // values)
 
 
 def traceable_keypoints(

@@ -8,7 +8,9 @@ from torch import nn
 from pose_data.geometry import crop_to_map
 from pose_data.targets import encode_heatmaps
 from pose_data.targets.simcc import encode_simcc
+from pose_models import inference
 from pose_models.checkpoint_formats import FORMATS, formats_of
+from pose_models.evaluate import load_network
 from pose_models.inference import keypoints_of_crops
 from pose_models.networks.catalogue import NETWORKS
 
@@ -93,3 +95,21 @@ def test_perfect_outputs_give_the_keypoints(network, row, flip_test):
 
 def test_every_kind_of_file_is_tested_for_some_network():
     assert {row.networks for _, row in KNOWN} == {row.networks for row in FORMATS if row.recipe is None}
+
+
+def test_crops_with_large_maps_are_looked_at_some_at_a_time(untrained_run, monkeypatch):
+    network, checkpoint = load_network(untrained_run)
+    conventions, seen = checkpoint.conventions, []
+    network.register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0])))
+    images = torch.randint(0, 256, (7, 3, 128, 96), generator=torch.Generator().manual_seed(0)).to(torch.float32)
+    whole = keypoints_of_crops(network, images, conventions, flip_test=True)
+    assert seen == [7, 7]
+    seen.clear()
+    monkeypatch.setattr(inference, "_MOST_MAP_VALUES", 3 * 17 * 32 * 24)
+    parts = keypoints_of_crops(network, images, conventions, flip_test=True)
+    assert seen == [3, 3, 3, 3, 1, 1]
+    for one, other in zip(whole, parts, strict=True):
+        assert one.numpy() == pytest.approx(other.numpy(), abs=1e-3)
+    # A crop whose maps alone are more than that is looked at by itself.
+    monkeypatch.setattr(inference, "_MOST_MAP_VALUES", 1)
+    assert len(keypoints_of_crops(network, images[:2], conventions, flip_test=False)[0]) == 2
