@@ -9,62 +9,42 @@
 // it. One line a keypoint: its number, x, y in pixels of the crop, score. Then the time of a call, decoding included.
 
 #include <array>
-#include <chrono>
 #include <cstdint>
-#include <cstdio>
-#include <exception>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include <onnxruntime_cxx_api.h>
 
-#include "ppm.hpp"
+#include "example.hpp"
 
-int main(int count, char** arguments) {
-    if (count != 3) {
-        std::fprintf(stderr, "usage: %s MODEL.onnx CROP.ppm\n", arguments[0]);
-        return 2;
+static void look(const char* model, Picture& picture) {
+    Ort::Env env(ORT_LOGGING_LEVEL_FATAL, "keypoints");
+    Ort::Session session(env, model, Ort::SessionOptions{});
+
+    // Bytes as they are: normalisation and decoding are in the graph. The first axis is any number of crops.
+    const std::vector<std::int64_t> wanted = session.GetInputTypeInfo(0).GetTensorTypeAndShapeInfo().GetShape();
+    const std::array<std::int64_t, 4> shape{
+        1, static_cast<std::int64_t>(picture.height), static_cast<std::int64_t>(picture.width), 3};
+    if (wanted.size() != shape.size()) {
+        throw std::runtime_error("the network's input is not a batch of crops");
     }
-    try {
-        Picture picture = read_ppm(arguments[2]);
-        Ort::Env env(ORT_LOGGING_LEVEL_FATAL, "keypoints");
-        Ort::Session session(env, arguments[1], Ort::SessionOptions{});
-
-        // Bytes as they are: normalisation and decoding are in the graph. The first axis is any number of crops.
-        const std::vector<std::int64_t> wanted = session.GetInputTypeInfo(0).GetTensorTypeAndShapeInfo().GetShape();
-        const std::array<std::int64_t, 4> shape{
-            1, static_cast<std::int64_t>(picture.height), static_cast<std::int64_t>(picture.width), 3};
-        if (wanted.size() != 4 || wanted[1] != shape[1] || wanted[2] != shape[2]) {
-            throw std::runtime_error(
-                "the network takes crops of " + std::to_string(wanted.size() == 4 ? wanted[2] : 0) + " x " +
-                std::to_string(wanted.size() == 4 ? wanted[1] : 0));
-        }
-        const Ort::MemoryInfo memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
-        const Ort::Value images = Ort::Value::CreateTensor<std::uint8_t>(
-            memory, picture.rgb.data(), picture.rgb.size(), shape.data(), shape.size());
-        const char* const inputs[] = {"images"};
-        const char* const outputs[] = {"keypoints", "scores"};
-        const auto run = [&] { return session.Run(Ort::RunOptions{nullptr}, inputs, &images, 1, outputs, 2); };
-
-        const std::vector<Ort::Value> found = run();
-        const float* xy = found[0].GetTensorData<float>();
-        const float* score = found[1].GetTensorData<float>();
-        const std::size_t keypoints = found[1].GetTensorTypeAndShapeInfo().GetElementCount();
-        for (std::size_t number = 0; number < keypoints; ++number) {
-            std::printf("%zu %.4f %.4f %.5f\n", number, xy[2 * number], xy[2 * number + 1], score[number]);
-        }
-
-        const int calls = 50;
-        const auto began = std::chrono::steady_clock::now();
-        for (int call = 0; call < calls; ++call) {
-            run();
-        }
-        const std::chrono::duration<double, std::milli> taken = std::chrono::steady_clock::now() - began;
-        std::fprintf(stderr, "%.2f ms a person\n", taken.count() / calls);
-        return 0;
-    } catch (const std::exception& error) {
-        std::fprintf(stderr, "error: %s\n", error.what());
-        return 1;
+    if (wanted[1] != shape[1] || wanted[2] != shape[2]) {
+        throw std::runtime_error(
+            "the network takes crops of " + std::to_string(wanted[2]) + " x " + std::to_string(wanted[1]));
     }
+    const Ort::MemoryInfo memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
+    const Ort::Value images = Ort::Value::CreateTensor<std::uint8_t>(
+        memory, picture.rgb.data(), picture.rgb.size(), shape.data(), shape.size());
+    const char* const inputs[] = {"images"};
+    const char* const outputs[] = {"keypoints", "scores"};
+    const auto run = [&] { return session.Run(Ort::RunOptions{nullptr}, inputs, &images, 1, outputs, 2); };
+
+    const std::vector<Ort::Value> found = run();
+    print_keypoints(
+        found[0].GetTensorData<float>(), found[1].GetTensorData<float>(),
+        found[1].GetTensorTypeAndShapeInfo().GetElementCount());
+    print_time(run);
 }
+
+int main(int count, char** arguments) { return run_example(count, arguments, look); }

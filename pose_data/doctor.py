@@ -18,6 +18,7 @@ import numpy as np
 import psutil
 
 import pose_data
+from pose_data.cores import usable_cores
 from pose_data.imaging import decode_picture, encode_jpeg
 from pose_data.versions import library_versions
 
@@ -130,7 +131,7 @@ def _pictures_a_second() -> float:
 
 
 def _cores() -> Iterator[Observation]:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    usable = usable_cores()
     quota = _cpu_quota()
     value = f"{usable} usable of {os.cpu_count() or 1}"
     if quota is not None:

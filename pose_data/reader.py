@@ -6,7 +6,6 @@ A damaged or missing chunk raises the error that ``verify`` would report, naming
 
 import json
 import math
-import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy.typing as npt
 from zarr.abc.store import Store
 
 from pose_data.chunk_rows import ChunkRows
+from pose_data.cores import usable_cores
 from pose_data.errors import DamageError, StoreError, UsageError
 from pose_data.layout import MAP_ARRAYS, ArrayLayout
 from pose_data.manifest import shard_key
@@ -184,7 +184,7 @@ class BatchReader:
         self.order = order or usual_order(self.split.facts.recipe)
         self._allocate = allocate
         self._spare: deque[Mapping[str, _Array]] | None = deque() if reuse_memory else None
-        self._threads = threads or len(os.sched_getaffinity(0))
+        self._threads = threads or usable_cores()
         self._names = names
         facts = self.split.facts
         sharded = [self.split.layouts[name] for name in names if self.split.layouts[name].sharded]

@@ -21,7 +21,7 @@ __all__ = ["BatchOptions", "people_in_frames"]
 
 _Float = npt.NDArray[np.float64]
 _HELD_BYTES = 64_000_000
-"""Of frames whose persons wait for a full batch; as much is in the network, and as much comes out of it."""
+"""Of frames whose persons wait for a full batch; as much again is in the network."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,44 +68,35 @@ def people_in_frames(
         yield from people_in_scenes(frames, estimator, image_id_of, batch_size=size, keep_pixels=options.keep_pixels)
         return
 
-    def look(batch: _Batch) -> _Float:
-        return _keypoints(batch.items, estimator, options.batch_size)
+    recipe = replace(estimator.conventions.recipe, context_px=0)
+    items = (_looked_for(frame, image_id_of(frame), finder, recipe, options.keep_pixels) for frame in frames)
 
-    batches = _batches(frames, finder, estimator, image_id_of, options)
-    for batch, found in overlapped(batches, look, urgent=lambda batch: batch.urgent):
-        ends = np.cumsum([len(item.boxes) for item in batch.items])[:-1]
-        for item, keypoints in zip(batch.items, np.split(found, ends), strict=True):
+    def look(batch: list[_Waiting]) -> _Float:
+        return _keypoints(batch, estimator, options.batch_size)
+
+    for batch, found in overlapped(_batches(items, options), look, urgent=lambda batch: _urgent(batch[-1], options)):
+        ends = np.cumsum([len(item.boxes) for item in batch])[:-1]
+        for item, keypoints in zip(batch, np.split(found, ends), strict=True):
             yield _people(item, keypoints, estimator, options)
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    items: list[_Waiting]
-    urgent: bool
+def _urgent(item: _Waiting, options: BatchOptions) -> bool:
+    return item.frame.live or options.each_frame
 
 
-def _batches(
-    frames: Iterable[Frame],
-    finder: PersonFinder,
-    estimator: Estimator,
-    image_id_of: Callable[[Frame], int],
-    options: BatchOptions,
-) -> Iterator[_Batch]:
-    recipe = replace(estimator.conventions.recipe, context_px=0)
+def _batches(items: Iterable[_Waiting], options: BatchOptions) -> Iterator[list[_Waiting]]:
     waiting: list[_Waiting] = []
     crops = held_bytes = 0
-    for frame in frames:
-        item = _looked_for(frame, image_id_of(frame), finder, recipe, options.keep_pixels)
+    for item in items:
         waiting.append(item)
         crops += len(item.boxes)
         held_bytes += item.crops.nbytes + (item.frame.pixels.nbytes if item.frame.pixels is not None else 0)
         full = crops >= options.batch_size or held_bytes >= _HELD_BYTES or len(waiting) >= 4 * options.batch_size
-        urgent = frame.live or options.each_frame
-        if full or urgent:
-            yield _Batch(waiting, urgent)
+        if full or _urgent(item, options):
+            yield waiting
             waiting, crops, held_bytes = [], 0, 0
     if waiting:
-        yield _Batch(waiting, urgent=True)
+        yield waiting
 
 
 def _looked_for(frame: Frame, image_id: int, finder: PersonFinder, recipe: Recipe, keep_pixels: bool) -> _Waiting:

@@ -1,7 +1,6 @@
 """An exported network, run by ONNX Runtime."""
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pose_data.cores import usable_cores
 from pose_data.errors import ModelError, UsageError
 from pose_models.conventions import Conventions
 from pose_models.graph import INPUT_NAME, OUTPUT_NAMES, SCENE_OUTPUT_NAMES
@@ -106,9 +106,8 @@ class _Cores:
     """
 
     def __init__(self, model: Path | bytes, *, device: str, threads: int | None, shares_cores: bool) -> None:
-        usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self._model, self._device, self._asked, self._shares = model, device, threads, shares_cores
-        self._count = threads or usable
+        self._count = threads or usable_cores()
         self._together: onnxruntime.InferenceSession | None = None
         self._apart: onnxruntime.InferenceSession | None = None
         self._pool = ThreadPoolExecutor(self._count, thread_name_prefix="onnx")

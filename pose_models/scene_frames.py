@@ -1,7 +1,7 @@
 """Persons of many frames by a network of whole pictures: letterboxed, in full batches, grouped, back in the frames."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -49,36 +49,35 @@ def people_in_scenes(
     Frames wait until ``batch_size`` of them are there, but never those of a live source. The box of a person is that
     of its keypoints.
     """
+    batch_size = min(batch_size, MOST_PICTURES)
 
-    def look(batch: _Batch) -> list[FoundPersons]:
-        readable = [frame.pixels for frame, _ in batch.frames if frame.pixels is not None]
+    def look(batch: list[tuple[Frame, int]]) -> list[FoundPersons]:
+        readable = [frame.pixels for frame, _ in batch if frame.pixels is not None]
         return persons_in_pixels(readable, estimator.conventions, find)
 
     def find(images: npt.NDArray[np.uint8]) -> list[FoundPersons]:
         return persons_of_pictures(*estimator.maps_and_fields(images), estimator.conventions)
 
-    batches = _batches(frames, image_id_of, min(batch_size, MOST_PICTURES))
-    for batch, found in overlapped(batches, look, urgent=lambda batch: batch.urgent):
+    def urgent(batch: list[tuple[Frame, int]]) -> bool:
+        return batch[-1][0].live or batch_size == 1
+
+    for batch, found in overlapped(_batches(frames, image_id_of, batch_size), look, urgent=urgent):
         persons = iter(found)
-        for frame, image_id in batch.frames:
+        for frame, image_id in batch:
             yield _people(frame, image_id, _NOBODY if frame.pixels is None else next(persons), keep_pixels)
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    frames: list[tuple[Frame, int]]
-    urgent: bool
-
-
-def _batches(frames: Iterable[Frame], image_id_of: Callable[[Frame], int], batch_size: int) -> Iterator[_Batch]:
+def _batches(
+    frames: Iterable[Frame], image_id_of: Callable[[Frame], int], batch_size: int
+) -> Iterator[list[tuple[Frame, int]]]:
     waiting: list[tuple[Frame, int]] = []
     for frame in frames:
         waiting.append((frame, image_id_of(frame)))
         if len(waiting) >= batch_size or frame.live:
-            yield _Batch(waiting, frame.live or batch_size == 1)
+            yield waiting
             waiting = []
     if waiting:
-        yield _Batch(waiting, urgent=True)
+        yield waiting
 
 
 def persons_in_pixels(
