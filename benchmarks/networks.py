@@ -24,7 +24,7 @@ import torch
 from machine import describe_machine
 from torch import Tensor
 
-from pose_models.inference import autocast
+from pose_models.devices import autocast
 from pose_models.losses import SCENE_LOSSES, find_loss
 from pose_models.networks.catalogue import NETWORKS, Network, find_network
 from pose_models.train_config import default_config

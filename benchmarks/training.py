@@ -2,7 +2,7 @@ r"""Does training wait for data? ``posetrain run`` against the very same steps f
 
     python benchmarks/training.py --networks small-128x96 simplebaseline-r50-256x192 hrnet-w32-256x192
     python benchmarks/training.py --device cuda --networks simplebaseline-r50-256x192 --batch-sizes 64 128 256 512 \
-        --set amp=bf16 --set channels_last=true --steps 40 --profile profile.txt
+        --set amp=bf16 --set channels_last=true --steps 20 --rounds 3 --profile profile.txt
 
 One run trains for many short epochs; of these every other one is read from the store as always, and those between get
 one batch again and again, so both are interleaved and share network, augmentation, loss, update and log. The first
@@ -14,6 +14,7 @@ Data: a drawn sample, prepared for the network's input, or, with ``--coco``, the
 """
 
 import argparse
+import itertools
 import statistics
 import tempfile
 import time
@@ -60,8 +61,8 @@ class AlternatingStream(SampleStream):
 
     def epoch(self, epoch: int = 0, *, resume: Mapping[str, Any] | None = None) -> Iterator[DeviceBatch]:
         """Return the batches of an epoch."""
-        if self._evaluates:
-            yield from super().epoch(epoch, resume=resume)
+        if self._evaluates:  # how good the network is, is not asked here
+            yield from itertools.islice(super().epoch(epoch, resume=resume), 1)
             return
         batches = super().epoch(epoch, resume=resume)
         if epoch % 2:
@@ -114,8 +115,7 @@ def make_store(folder: Path, network_name: str, samples: int, coco: Path | None)
 
 def measure(name: str, batch_size: int, options: argparse.Namespace, folder: Path) -> list[Epoch]:
     """Return the epochs of a run, streamed and resident in turn."""
-    samples = batch_size * (options.steps + 1)
-    store = make_store(folder, name, samples, options.coco)
+    store = make_store(folder, name, max(options.batch_sizes) * (options.steps + 1), options.coco)
     noted: list[Epoch] = []
     AlternatingStream.epochs_noted, AlternatingStream.steps = noted, options.steps
     changes = dict(text.split("=", 1) for text in options.set)

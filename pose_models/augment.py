@@ -22,7 +22,8 @@ from torch.nn import functional
 from pose_data.recipes import Recipe
 from pose_data.skeleton import Skeleton
 from pose_models.augmentation_rules import Augmentation, Spread
-from pose_models.colour import sent, with_other_pixels
+from pose_models.colour import with_other_pixels
+from pose_models.copying import sent
 from pose_models.draws import Draws, sample_draws
 from pose_models.networks.network import Network
 from pose_models.stream import DeviceBatch
@@ -119,7 +120,7 @@ def _finished(
 ) -> TrainingBatch:  # fmt: skip
     visible = visibility > 0 if recipe.visibility == "labelled" else visibility == 2
     targets, weights = render_targets(recipe, xy, visible, simcc=simcc, offsets=offsets)
-    valid = batch.valid.to(weights.device, weights.dtype)
+    valid = sent(batch.valid.numpy(), weights.device).to(weights.dtype)
     return TrainingBatch(
         images=normalised(images, pixels),
         targets=targets,

@@ -1,23 +1,17 @@
 """What augmentation does to pixels alone: colours, blur, and a rectangle cut out."""
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from pose_models.augmentation_rules import Augmentation
+from pose_models.copying import sent
 from pose_models.draws import Draws
 
-__all__ = ["blurred", "coloured", "sent", "with_cut_out", "with_other_hsv", "with_other_pixels"]
+__all__ = ["blurred", "coloured", "with_cut_out", "with_other_hsv", "with_other_pixels"]
 
 _BLUR_SIDES = (3, 5, 7)
-
-
-def sent(values: npt.NDArray[np.float64] | npt.NDArray[np.bool_], device: torch.device) -> Tensor:
-    """Return an array on the device; the host does not wait for what the device still has to do."""
-    tensor = torch.from_numpy(np.ascontiguousarray(values))
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def with_other_pixels(images: Tensor, draws: Draws, rule: Augmentation) -> Tensor:

@@ -5,6 +5,7 @@ that hangs is given up after ten minutes.
 """
 
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from torch import distributed
 
 from pose_data.errors import ModelError, UsageError
 
-__all__ = ["Place", "any_says", "from_leader", "gathered", "taking_part"]
+__all__ = ["Place", "any_says", "autocast", "from_leader", "gathered", "repeatable", "taking_part"]
 
 _T = TypeVar("_T")
 _LONGEST_WAIT = timedelta(minutes=10)
@@ -84,10 +85,42 @@ def _device(name: str, local_rank: int, world_size: int) -> torch.device:
                 "device-absent", "CUDA was asked for, and this computer or this build of torch has none",
                 hint="--device cpu; `posedata doctor` shows what is there",
             )  # fmt: skip
-        if world_size > 1:
-            device = torch.device("cuda", local_rank)
+        number = torch.cuda.current_device() if device.index is None else device.index
+        device = torch.device("cuda", local_rank if world_size > 1 else number)
+        if number >= torch.cuda.device_count():
+            raise ModelError(
+                "device-absent", f"there is no GPU {number}: this computer has {torch.cuda.device_count()}",
+                hint="they are counted from 0; `posedata doctor` shows them",
+            )  # fmt: skip
         torch.cuda.set_device(device)
     return device
+
+
+def autocast(device: torch.device, amp: str, *, cached: bool = True) -> torch.autocast:
+    """Return the autocast context of a precision: off, bf16 or fp16. ``cached``: weights are rounded once within it."""
+    dtype = torch.float16 if amp == "fp16" else torch.bfloat16
+    return torch.autocast(device.type, dtype=dtype, enabled=amp != "off", cache_enabled=cached)
+
+
+@contextmanager
+def repeatable(device: torch.device) -> Iterator[None]:
+    """Have a GPU add up in the same order each time, where there is code for it; processors do so anyway."""
+    if device.type != "cuda":
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it at its first use
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    settings: Any = torch.utils.deterministic
+    filled = settings.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    settings.fill_uninitialized_memory = False  # finds bugs, and takes time
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*does not have a deterministic implementation")
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        settings.fill_uninitialized_memory = filled
 
 
 def gathered(value: Any, place: Place) -> list[Any]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pose_data.errors import ModelError, UsageError
 from pose_models.conventions import Conventions
+from pose_models.copying import sent
 from pose_models.evaluate import load_network
 from pose_models.inference import keypoints_of_crops
 from pose_models.onnx_estimator import OnnxEstimator
@@ -69,12 +70,12 @@ class TorchEstimator:
 
     def maps_and_fields(self, images: npt.NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
         """Return maps (N, J + 1, h, w) and fields (N, 2 L, h, w) of whole pictures (N, H, W, 3) uint8 RGB."""
-        pixels = torch.from_numpy(images).to(self._device).permute(0, 3, 1, 2).to(torch.float32)
+        pixels = sent(images, self._device).permute(0, 3, 1, 2).to(torch.float32)
         return maps_and_fields(self._network, pixels, self.conventions, flip_test=self._flip_test, amp=self._amp)
 
     def keypoints(self, images: npt.NDArray[np.uint8]) -> _Float:
         """Return (N, K, 3) x, y in the crop, and score, of crops (N, H, W, 3) uint8 RGB."""
-        pixels = torch.from_numpy(images).to(self._device).permute(0, 3, 1, 2).to(torch.float32)
+        pixels = sent(images, self._device).permute(0, 3, 1, 2).to(torch.float32)
         points, scores = keypoints_of_crops(
             self._network, pixels, self.conventions, flip_test=self._flip_test, amp=self._amp
         )

@@ -25,10 +25,10 @@ from pose_models.decode import (
     to_image,
     without_flip_bias,
 )
-from pose_models.devices import Place, gathered
+from pose_models.devices import Place, autocast, gathered
 from pose_models.stream import SampleStream
 
-__all__ = ["Predictions", "autocast", "keypoints_of_crops", "predict_split", "traceable_keypoints"]
+__all__ = ["Predictions", "keypoints_of_crops", "predict_split", "traceable_keypoints"]
 
 _Float = npt.NDArray[np.float64]
 _MOST_MAP_VALUES = 1 << 24
@@ -50,12 +50,6 @@ class Predictions:
         """Return them as results: score = mean keypoint score above ``least``, as the references rescore true boxes."""
         score = rescored(np.ones(len(self.rows)), self.keypoints[..., 2], least=least)
         return Detections(image_id=image_id[self.rows], keypoints=self.keypoints, score=score)
-
-
-def autocast(device: torch.device, amp: str) -> torch.autocast:
-    """Return the autocast context of a precision: off, bf16 or fp16."""
-    dtype = torch.float16 if amp == "fp16" else torch.bfloat16
-    return torch.autocast(device.type, dtype=dtype, enabled=amp != "off")
 
 
 @torch.inference_mode()

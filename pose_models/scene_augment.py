@@ -23,7 +23,7 @@ from pose_data.recipes import Recipe
 from pose_data.scene_rows import BORDER_GREY, scene_rules
 from pose_data.skeleton import Skeleton
 from pose_models.augment import PixelRule, TrainingBatch, normalised, turned_about, warped
-from pose_models.colour import sent
+from pose_models.copying import sent
 from pose_models.draws import Draws, sample_draws
 from pose_models.scene_targets import render_fields, render_scene_maps, with_neck
 from pose_models.stream import DeviceBatch
@@ -110,7 +110,7 @@ def augment_scenes(
         keypoints = torch.where(
             flip[scene][:, None, None], _mirrored(keypoints, skeleton, recipe.crop_width_px), keypoints
         )
-    valid = batch.valid.to(stored.device, torch.float32)
+    valid = sent(batch.valid.numpy(), stored.device).to(torch.float32)
     return TrainingBatch(
         images=normalised(images, pixels), targets=_targets(keypoints, scene, len(stored), recipe),
         weights=mask * valid[:, None, None], keypoints=keypoints,

@@ -21,8 +21,7 @@ from pose_data.store import Split
 from pose_data.targets.paf import field_offset_cells
 from pose_models.augment import normalised
 from pose_models.conventions import Conventions
-from pose_models.devices import Place, gathered
-from pose_models.inference import autocast
+from pose_models.devices import Place, autocast, gathered
 from pose_models.stream import SampleStream
 
 __all__ = [

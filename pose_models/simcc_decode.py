@@ -73,9 +73,11 @@ def _parabola_bins(scaled: Tensor, peak: Tensor, kernel: int) -> Tensor:
 
 
 def _blurred(vectors: Tensor, kernel: int) -> Tensor:
-    weights = torch.from_numpy(blur_weights(kernel)).to(vectors.device, vectors.dtype)
-    flat = vectors.reshape(-1, 1, vectors.shape[-1])
-    return functional.conv1d(flat, weights[None, None], padding=kernel // 2).reshape(vectors.shape)
+    # cuDNN would round float32 to ten bits (TF32).
+    exact = torch.float64 if vectors.is_cuda else vectors.dtype
+    weights = torch.from_numpy(blur_weights(kernel)).to(vectors.device, exact)
+    flat = vectors.reshape(-1, 1, vectors.shape[-1]).to(exact)
+    return functional.conv1d(flat, weights[None, None], padding=kernel // 2).reshape(vectors.shape).to(vectors.dtype)
 
 
 def _fitted_bins(scaled: Tensor, peak: Tensor, sigma: float) -> Tensor:

@@ -1,32 +1,29 @@
 """The loss of a step, looked at while the next one runs; and what is said where a step fails."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from torch import Tensor
 
 from pose_data.errors import ModelError
 from pose_data.store import Split
+from pose_models.copying import Fetched
 
 __all__ = ["StepLoss", "is_out_of_memory", "out_of_memory"]
 
 
-@dataclass(frozen=True, slots=True)
 class StepLoss:
-    """A step's loss, on the device: asking for its value at once would make the device wait."""
+    """A step's loss, on its way from the device: asking for its value at once would make the device wait."""
 
-    loss: Tensor
-    step: int
-    rows: Tensor
+    def __init__(self, loss: Tensor, step: int, rows: Tensor) -> None:
+        self._loss, self._step, self._rows = Fetched(loss), step, rows
 
     def checked(self, split: Split) -> float:
         """Return the loss. Raises ModelError where it is not finite."""
-        value = float(self.loss)
+        value = float(self._loss.value())
         if not np.isfinite(value):
             what, name = ("pictures", "image_id") if "offsets" in split.arrays else ("annotations", "annotation_id")
-            ids = np.asarray(split[name][:])[self.rows.numpy()]
+            ids = np.asarray(split[name][:])[self._rows.numpy()]
             raise ModelError(
-                "loss-not-finite", f"the loss of step {self.step} is {value}; no checkpoint was written of it",
+                "loss-not-finite", f"the loss of step {self._step} is {value}; no checkpoint was written of it",
                 where=f"{what} {', '.join(map(str, ids.tolist()))}",
                 hint="a lower learning rate, --set clip_norm=1, or bf16 in place of fp16",
             )  # fmt: skip

@@ -14,7 +14,6 @@ from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from pose_data.atomic import make_folder, storage_errors, write_file
 from pose_data.errors import InterruptedRun, UsageError
@@ -27,8 +26,7 @@ from pose_data.store import Store, choose_split, open_store
 from pose_models.augment import TrainingBatch
 from pose_models.checkpoint import amend_checkpoint, load_checkpoint, mark_best, read_best, save_checkpoint
 from pose_models.conventions import conventions_of
-from pose_models.devices import Place, any_says, from_leader, taking_part
-from pose_models.inference import autocast
+from pose_models.devices import Place, any_says, autocast, from_leader, repeatable, taking_part
 from pose_models.interruption import StopRequest, asking_to_stop
 from pose_models.networks.catalogue import find_network
 from pose_models.optimisers import MovingAverage, build_optimiser
@@ -37,6 +35,7 @@ from pose_models.resume import Change, FoundRun, chosen_config, look_for_run, re
 from pose_models.run_log import RunLog
 from pose_models.schedules import Plateau
 from pose_models.step_loss import StepLoss, is_out_of_memory, out_of_memory
+from pose_models.step_network import network_of_steps
 from pose_models.stream import DeviceBatch, SampleStream
 from pose_models.tasks import Judging, SplitFound, task_of
 from pose_models.train_config import TrainConfig, to_toml
@@ -97,7 +96,7 @@ def run(
     if resume and overwrite:
         raise UsageError("option-conflict", "resume goes on with a run, overwrite begins it again", hint="take one")
     folder = Path(out)
-    with taking_part(device) as place, asking_to_stop() as stop:
+    with taking_part(device) as place, repeatable(place.device), asking_to_stop() as stop:
         # The leading process looks for all of them: it also writes, and one that looked later would find that.
         found = from_leader(lambda: look_for_run(folder), place)
         chosen, changes = chosen_config(network, config, options, found if resume else FoundRun(), out=folder)
@@ -206,7 +205,7 @@ class _Training:
         )  # fmt: skip
         if state.count_steps_per_epoch(max(1, len(stream) // config.accumulate)):
             self._note(f"an epoch has {state.steps_per_epoch:,} updates now: the learning rate goes on at its share")
-        self._wrapped = self._parallel(state.network)
+        self._wrapped = network_of_steps(state.network, config, self._conventions.recipe, place, self._note)
         while True:
             if state.unjudged:
                 self._judge()
@@ -216,14 +215,6 @@ class _Training:
             state.epoch, state.position = state.epoch + 1, None
             state.unjudged = state.epoch % config.evaluate_every == 0 or state.epoch == config.epochs
             self._save()  # before it is judged: an evaluation that is stopped costs no epoch
-
-    def _parallel(self, network: nn.Module) -> nn.Module:
-        if self._config.compile:
-            network = torch.compile(network)  # type: ignore[assignment]
-        if self._place.world_size > 1:
-            ids = [self._place.device.index] if self._place.device.type == "cuda" else None
-            return DistributedDataParallel(network, device_ids=ids)
-        return network
 
     def _train_epoch(self, stream: SampleStream) -> None:
         state = self._state

@@ -63,6 +63,8 @@ class TrainConfig:
     amp: Amp = "off"
     channels_last: bool = False
     compile: bool = False
+    cuda_graph: bool = True
+    """On one GPU, unless it is compiled or accumulates: record the network's passes once and replay them each step."""
     seed: int = 0
     shuffle: Shuffle = "window"
     window: int = 1024

@@ -37,6 +37,16 @@ def _load(name: str, path: Path) -> ModuleType:
     return module
 
 
+@pytest.fixture(scope="session", params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest) -> str:
+    """Return the processor, and with ``-m gpu`` the GPU: what the one computes, the other must."""
+    if request.param == "cuda":
+        torch = pytest.importorskip("torch")
+        if not torch.cuda.is_available():
+            pytest.skip(reason="needs a GPU")
+    return str(request.param)
+
+
 @pytest.fixture(scope="session")
 def keyed(shared: Path) -> ModuleType:
     """Return ``peer_golden/keyed.py``: the weights and inputs that the golden outputs belong to."""

@@ -1,5 +1,6 @@
 """What is drawn is distributed as published, and pixels, keypoints and targets move together."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -107,6 +108,38 @@ def test_half_bodies_are_drawn_as_often_as_published_and_only_of_well_labelled_p
     keypoints[:, 8:, 2] = 0
     matrices = augmentation_transforms(torch.from_numpy(keypoints), RECIPE, COCO_PERSON, only, draws).numpy()
     np.testing.assert_allclose(matrices[:, :, :2], np.broadcast_to(np.eye(2), (4000, 2, 2)))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="augments on a GPU")
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+@pytest.mark.parametrize("recipe_name", ["coco-256x192", "coco-256x192-udp", "simcc-seed"])
+def test_a_batch_on_a_gpu_is_the_processors_and_nothing_waits_for_it(name, recipe_name):
+    recipe = build_recipe(recipe_name, context_px=16)
+    images = np.random.default_rng(0).integers(
+        0, 256, (9, recipe.stored_height_px, recipe.stored_width_px, 3), np.uint8
+    )
+    here = batch_of(images, keypoints_of(9, recipe))
+    there = dataclasses.replace(here, arrays={name: values.cuda() for name, values in here.arrays.items()})
+    rule, options = (recipe, COCO_PERSON, AUGMENTATIONS[name], PLAIN), {"seed": 5, "epoch": 3}
+    expected = augment_batch(here, *rule, **options)
+    augment_batch(there, *rule, **options)  # what is made once is made
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        got = augment_batch(there, *rule, **options)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    torch.testing.assert_close(got.keypoints.cpu(), expected.keypoints, rtol=0, atol=1e-9)
+    torch.testing.assert_close(got.weights.cpu(), expected.weights, rtol=0, atol=0)
+    wrong = (got.images.cpu() - expected.images).abs()
+    assert wrong.mean() < 0.01
+    assert (wrong > 1.0).float().mean() < 1e-3  # hue where red, green and blue are all but equal
+    for mine, theirs in zip(_listed(got.targets), _listed(expected.targets), strict=True):
+        torch.testing.assert_close(mine.cpu(), theirs, rtol=0, atol=1e-6)
+
+
+def _listed(targets):
+    return [targets] if isinstance(targets, torch.Tensor) else list(targets)
 
 
 def test_a_samples_augmentation_does_not_depend_on_its_batch():

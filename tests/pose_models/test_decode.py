@@ -36,10 +36,10 @@ def awkward_maps(seed):
 
 @pytest.mark.parametrize("decode", list(NUMPY))
 @given(seed=st.integers(0, 10_000))
-def test_points_and_scores_are_numpys(decode, seed):
+def test_points_and_scores_are_numpys(device, decode, seed):
     maps = awkward_maps(seed)
     expected, scores = NUMPY[decode](maps)
-    points, found = decode_output(torch.from_numpy(maps), decode)
+    points, found = (values.cpu() for values in decode_output(torch.from_numpy(maps).to(device), decode))
     assert points.isfinite().all()
     np.testing.assert_allclose(points.numpy(), expected, atol=1e-9 if decode in ("argmax", "quarter") else 2e-5)
     np.testing.assert_array_equal(found.numpy(), scores)
@@ -95,14 +95,14 @@ def noisy_vectors(seed, sigma, bins=(384, 512)):
 
 @pytest.mark.parametrize("sigma", [4.0, 6.0, 20.0])
 @given(seed=st.integers(0, 10_000))
-def test_simcc_points_and_scores_are_numpys(sigma, seed):
+def test_simcc_points_and_scores_are_numpys(device, sigma, seed):
     x, y = noisy_vectors(seed, sigma)
-    output = torch.from_numpy(x), torch.from_numpy(y)
-    coarse, scores = decode_output(output, "simcc")
+    output = torch.from_numpy(x).to(device), torch.from_numpy(y).to(device)
+    coarse, scores = (values.cpu() for values in decode_output(output, "simcc"))
     expected, score = decode_simcc(x, y, 1.0)
     np.testing.assert_array_equal(coarse.numpy(), expected)
     np.testing.assert_array_equal(scores.numpy(), score)
-    fine, again = decode_output(output, "simcc-dark", sigma=sigma)
+    fine, again = (values.cpu() for values in decode_output(output, "simcc-dark", sigma=sigma))
     assert fine.isfinite().all()
     assert torch.equal(again, scores)
     # NumPy's blur adds in another order.

@@ -16,6 +16,8 @@ import torch
 from pose_data.errors import ModelError, StoreError, UsageError
 from pose_data.events import Event
 from pose_data.store import open_store
+from pose_models import step_network
+from pose_models import train as train_module
 from pose_models.checkpoint import checkpoint_steps, load_checkpoint
 from pose_models.train import run
 
@@ -27,6 +29,7 @@ TINY = {
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="trains on a GPU")
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +46,8 @@ def store(factory, tmp_path_factory):
     return folder / "crops.zarr"
 
 
-def train(store, out, network="small-128x96", **options):
-    return run(network, data=store, out=out, device="cpu", threads=1, **{**TINY, **options})
+def train(store, out, network="small-128x96", device="cpu", **options):
+    return run(network, data=store, out=out, device=device, threads=1, **{**TINY, **options})
 
 
 def weights_of(out, which="last"):
@@ -76,19 +79,19 @@ def test_a_run_leaves_checkpoints_log_pictures_and_its_configuration(store, tmp_
     assert found.conventions.recipe.map_width == 24
 
 
-def test_the_same_seed_gives_the_same_losses_and_another_one_others(store, tmp_path):
-    first = train(store, tmp_path / "a").losses
-    assert train(store, tmp_path / "b").losses == first
-    assert train(store, tmp_path / "c", seed=1).losses != first
+def test_the_same_seed_gives_the_same_losses_and_another_one_others(store, tmp_path, device):
+    first = train(store, tmp_path / "a", device=device).losses
+    assert train(store, tmp_path / "b", device=device).losses == first
+    assert train(store, tmp_path / "c", device=device, seed=1).losses != first
 
 
 @pytest.mark.parametrize(
     "options", [{}, {"accumulate": 2, "optimiser": "sgd", "clip_norm": 1.0}, {"schedule": "plateau"}]
 )
-def test_a_run_that_is_continued_has_the_losses_of_an_undisturbed_one(store, tmp_path, options):
-    whole = train(store, tmp_path / "whole", **options)
-    first = train(store, tmp_path / "run", **{**options, "epochs": 1})
-    rest = train(store, tmp_path / "run", resume=True, **options)
+def test_a_run_that_is_continued_has_the_losses_of_an_undisturbed_one(store, tmp_path, device, options):
+    whole = train(store, tmp_path / "whole", device=device, **options)
+    first = train(store, tmp_path / "run", device=device, **{**options, "epochs": 1})
+    rest = train(store, tmp_path / "run", device=device, resume=True, **options)
     assert (*first.losses, *rest.losses) == whole.losses
     for name, values in weights_of(tmp_path / "whole").items():
         assert torch.equal(values, weights_of(tmp_path / "run")[name]), name
@@ -183,10 +186,85 @@ def test_cuda_that_is_absent_is_named(store, tmp_path):
         run("small-128x96", data=store, out=tmp_path / "run", device="tpu9")
 
 
-@pytest.mark.parametrize("amp", ["bf16"])
-def test_lower_precision_and_channels_last_train_too(store, tmp_path, amp):
-    report = train(store, tmp_path / "run", amp=amp, channels_last=True, epochs=6)
+@pytest.mark.parametrize(
+    ("device", "amp"),
+    [("cpu", "bf16")] + [pytest.param("cuda", amp, marks=[pytest.mark.gpu, GPU]) for amp in ("bf16", "fp16")],
+)
+def test_lower_precision_and_channels_last_train_too(store, tmp_path, device, amp):
+    report = train(store, tmp_path / "run", device=device, amp=amp, channels_last=True, epochs=6)
     assert np.mean(report.losses[-3:]) < np.mean(report.losses[:3])
+
+
+@pytest.mark.gpu
+@GPU
+@pytest.mark.parametrize("network", ["small-128x96", "hourglass-small-128x96", "simplebaseline-r18-128x96"])
+def test_a_step_on_a_gpu_waits_for_nothing(store, tmp_path, monkeypatch, network):
+    step, counted = train_module._Training._step, []
+
+    def unwaiting(training, batch):
+        counted.append(1)
+        if len(counted) < 3:  # what is made once is made
+            return step(training, batch)
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            return step(training, batch)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    monkeypatch.setattr(train_module._Training, "_step", unwaiting)
+    report = train(store, tmp_path / "run", network=network, device="cuda", amp="bf16", augmentation="mmpose", epochs=4)
+    assert len(counted) > 9
+    assert np.isfinite(report.losses).all()
+
+
+@pytest.mark.gpu
+@GPU
+@pytest.mark.parametrize("network", ["small-128x96", "hourglass-small-128x96", "simplebaseline-r18-128x96"])
+def test_a_replayed_network_learns_what_it_learns_piece_by_piece(store, tmp_path, network):
+    options = {"network": network, "device": "cuda", "epochs": 3, "augmentation": "mmpose", "amp": "bf16"}
+    told: list[Event] = []
+    replayed = train(store, tmp_path / "replayed", **options, on_event=told.append).losses
+    assert not any("cannot be recorded" in event.text for event in told)
+    plain = train(store, tmp_path / "plain", **options, cuda_graph=False).losses
+    np.testing.assert_allclose(replayed[0], plain[0], rtol=1e-5)
+    np.testing.assert_allclose(replayed, plain, rtol=2e-2)
+
+
+@pytest.mark.gpu
+@GPU
+def test_a_network_that_cannot_be_recorded_is_trained_all_the_same(store, tmp_path, monkeypatch):
+    def looks(network, images, amp):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(step_network, "replayed", looks)
+    told: list[Event] = []
+    report = train(store, tmp_path / "run", device="cuda", epochs=1, on_event=told.append)
+    assert np.isfinite(report.losses).all()
+    assert any("cannot be recorded" in event.text for event in told)
+
+
+@pytest.mark.gpu
+@GPU
+def test_a_gpu_without_enough_memory_says_what_fits(store, tmp_path):
+    torch.cuda.empty_cache()
+    _, total = torch.cuda.mem_get_info()
+    torch.cuda.set_per_process_memory_fraction(48 * 2**20 / total)
+    try:
+        with pytest.raises(ModelError, match="not enough memory for a batch of 8") as caught:
+            train(store, tmp_path / "run", network="simplebaseline-r18-128x96", device="cuda")
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert "--batch-size 4" in caught.value.hint
+
+
+@pytest.mark.gpu
+@GPU
+def test_a_run_of_a_gpu_goes_on_on_the_processor(store, tmp_path):
+    first = train(store, tmp_path / "run", device="cuda", epochs=1, evaluate_every=1)
+    assert np.isfinite(first.numbers["AP"])
+    rest = train(store, tmp_path / "run", resume=True, epochs=2)
+    whole = train(store, tmp_path / "whole", epochs=2)
+    np.testing.assert_allclose((*first.losses, *rest.losses), whole.losses, rtol=2e-2)
 
 
 def test_intermediate_supervision_trains(store, tmp_path):
