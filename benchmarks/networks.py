@@ -3,10 +3,11 @@
     python benchmarks/networks.py --families simplebaseline rtmpose vitpose
     python benchmarks/networks.py --networks hrnet-w32-256x192 --device cuda --batch-size 64 --amp bf16
 
-For each network, in a process of its own: samples/s of the forward pass alone in eval mode, without gradients, and of
+For each network, in a process of its own (not on a GPU): samples/s of the forward pass alone in eval mode, without gradients, and of
 whole training steps (forward, the recipe's loss, backward, Adam), on random pixels of the network's input size, so that
 reading and augmentation play no part; the median of several rounds. Memory is the process's greatest resident size less
-what it had before the network was made (with CUDA, torch's greatest allocation). Outputs are checked for shape and
+what it had before the network was made (with CUDA, torch's greatest allocation). On a GPU both passes are CUDA
+graphs, as in ``posetrain run``, and pictures and weights lie channels last. Outputs are checked for shape and
 finiteness; nothing here says how right a network is.
 """
 
@@ -24,11 +25,14 @@ import torch
 from machine import describe_machine
 from torch import Tensor
 
+from pose_models.cuda_graph import replayed
 from pose_models.devices import autocast
 from pose_models.losses import SCENE_LOSSES, find_loss
 from pose_models.networks.catalogue import NETWORKS, Network, find_network
 from pose_models.train_config import default_config
 
+_CALLS_ON_GPU = 3
+"""Between two looks at the clock."""
 _COLUMNS = ("network", "parameters", "GMAC", "AP", "inference, samples/s", "MB", "training, samples/s", "MB")
 
 
@@ -41,8 +45,9 @@ def main() -> None:
     print(describe_machine())
     print(f"{options.device}, {options.amp}, batches of {options.batch_size}, {options.threads} threads\n")
     print("| " + " | ".join(_COLUMNS) + " |\n|" + " --- |" * len(_COLUMNS), flush=True)
+    find = _in_own_process if options.device == "cpu" else _here
     for network in _chosen(options):
-        print(_row(network, _in_own_process(network, options)), flush=True)
+        print(_row(network, find(network, options)), flush=True)
 
 
 def _options() -> argparse.ArgumentParser:
@@ -85,29 +90,59 @@ def _in_own_process(network: Network, options: argparse.Namespace) -> dict[str, 
     return found
 
 
+def _here(network: Network, options: argparse.Namespace) -> dict[str, float]:
+    """Return what this process measures, on a GPU, whose memory torch counts; an error is told and passed over."""
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    try:
+        return measure(network, options)
+    except RuntimeError as error:
+        print(f"{network.name}: {str(error).splitlines()[0]}", file=sys.stderr)
+        return {}
+
+
 def measure(network: Network, options: argparse.Namespace) -> dict[str, float]:
     """Return samples/s and megabytes of one network, inference first, in this process."""
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     device = torch.device(options.device)
-    before_mb = _resident_mb()
-    module = network.build(network.keypoints).to(device)
-    pictures = torch.randn(options.batch_size, 3, network.input_height_px, network.input_width_px, device=device)
+    on_gpu, before_mb = device.type == "cuda", _resident_mb()
+    layout = torch.channels_last if on_gpu else torch.contiguous_format
+    with device:
+        module = network.build(network.keypoints).to(memory_format=layout).eval()
+        pictures = torch.randn(options.batch_size, 3, network.input_height_px, network.input_width_px)
+    pictures = pictures.to(memory_format=layout)
 
-    def infer() -> None:
-        with torch.inference_mode(), autocast(device, options.amp):
-            _check(network, module(pictures), options.batch_size)
+    def infer() -> Any:
+        with torch.inference_mode(), autocast(device, options.amp, cached=not on_gpu):
+            return module(pictures)
 
-    module.eval()
-    found = {"inference": _rate(infer, device, options), "inference_mb": _peak_mb(device, before_mb)}
+    _check(network, infer(), options.batch_size)
+    found = {"inference": _rate(_replay(infer) if on_gpu else infer, device, options)}
+    found["inference_mb"] = _peak_mb(device, before_mb)
     if options.no_training:
         return found
-    step = _training_step(network, module.train(), pictures, options)
+    passes = replayed(module.train(), pictures, options.amp) if on_gpu else module.train()
+    step = _training_step(network, passes, module, pictures, options)
     return {**found, "training": _rate(step, device, options), "training_mb": _peak_mb(device, before_mb)}
 
 
+def _replay(work: Callable[[], Any]) -> Callable[[], Any]:
+    """Return the work as a CUDA graph, so that the processor is not what is measured."""
+    aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        for _ in range(2):
+            work()
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        work()
+    return graph.replay
+
+
 def _training_step(
-    network: Network, module: torch.nn.Module, pictures: Tensor, options: argparse.Namespace
+    network: Network, passes: torch.nn.Module, module: torch.nn.Module, pictures: Tensor, options: argparse.Namespace
 ) -> Callable[[], None]:
     count, cells = len(pictures), (network.map_height, network.map_width)
     targets: Any
@@ -126,11 +161,12 @@ def _training_step(
     else:
         channels = network.keypoints * (3 if network.output == "offset-maps" else 1)
         targets = torch.zeros(count, channels, *cells, device=pictures.device)
-    optimiser = torch.optim.Adam([parameter for parameter in module.parameters() if parameter.requires_grad], lr=1e-5)
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.Adam(trained, lr=1e-5, fused=pictures.is_cuda or None)
 
     def step() -> None:
         with autocast(pictures.device, options.amp):
-            value = loss(module(pictures), targets, weights)
+            value = loss(passes(pictures), targets, weights)
         value.backward()
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
@@ -138,16 +174,18 @@ def _training_step(
     return step
 
 
-def _rate(work: Callable[[], None], device: torch.device, options: argparse.Namespace) -> float:
+def _rate(work: Callable[[], Any], device: torch.device, options: argparse.Namespace) -> float:
     times_s = []
+    calls = _CALLS_ON_GPU if device.type == "cuda" else 1
     for _ in range(options.rounds + 1):
         began_s = time.perf_counter()
-        work()
+        for _ in range(calls):
+            work()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        times_s.append(time.perf_counter() - began_s)
+        times_s.append((time.perf_counter() - began_s) / calls)
     # The first one warms up.
-    return options.batch_size / statistics.median(times_s[1:])
+    return float(options.batch_size / statistics.median(times_s[1:]))
 
 
 def _check(network: Network, output: Any, count: int) -> None:

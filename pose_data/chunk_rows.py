@@ -43,6 +43,10 @@ class Wanted:
     rows: npt.NDArray[np.int64]
     places: Mapping[str, Sequence[_Array]]
     """Array name → for each of ``rows`` a C-contiguous array of the row's shape and type."""
+    arena: Mapping[str, _Array] = field(default_factory=dict)
+    """Array name → where all its places are rows of one larger array: that array."""
+    arena_rows: npt.NDArray[np.int64] | None = None
+    """For each of ``rows`` its place among the arenas' rows."""
 
 
 class _Part(NamedTuple):
@@ -86,11 +90,12 @@ class Scratch:
 class _Task:
     """The rows of one shard that one array's places are filled with."""
 
-    __slots__ = ("direct", "key", "layout", "places", "rows", "shard")
+    __slots__ = ("_arena", "_arena_rows", "direct", "key", "layout", "places", "rows", "shard")
 
     def __init__(self, layout: ArrayLayout, key: str, wanted: Wanted, chunk_rows: int) -> None:
         self.layout, self.key, self.shard = layout, key, wanted.shard
         self.places = wanted.places[layout.name]
+        self._arena, self._arena_rows = wanted.arena.get(layout.name), wanted.arena_rows
         self.rows: list[int] = (wanted.rows % chunk_rows).tolist()
         """Of ``places``, within their chunks."""
         # One call fills memory once.
@@ -98,8 +103,16 @@ class _Task:
 
     def hand_out(self, part: slice, decoded: _Array) -> None:
         """Put rows of a decoded chunk into their places."""
-        for row, place in zip(self.rows[part], self.places[part], strict=True):
+        rows = self.rows[part]
+        if self._arena is not None and self._arena_rows is not None and self._neighbours(rows):
+            # One copy: Python's lock, which other threads wait for, is asked for once and not for each row.
+            self._arena[self._arena_rows[part]] = decoded[rows[0] : rows[-1] + 1]
+            return
+        for row, place in zip(rows, self.places[part], strict=True):
             place[...] = decoded[row]
+
+    def _neighbours(self, rows: list[int]) -> bool:
+        return self.direct and rows[-1] - rows[0] + 1 == len(rows)
 
 
 class ChunkRows:

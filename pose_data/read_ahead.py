@@ -3,15 +3,18 @@
 The rows of an epoch are known in advance, so each row has its place: batch p // B, slot p % B. Rows of one window are
 sorted into *runs* of neighbouring rows; a thread takes the next run, decodes it once, and puts every row into its
 place. A batch is handed out when its last row has come. At most two windows of batches are in memory.
+
+Of the threads only as many read as it takes (:class:`Pace`): each one that does not need to takes turns with the thread
+that trains, at Python's lock, and slows it.
 """
 
 import itertools
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +22,7 @@ import numpy.typing as npt
 from pose_data.chunk_rows import ChunkRows, Scratch, Wanted
 from pose_data.errors import DamageError
 
-__all__ = ["KEPT_BATCHES", "Allocate", "ReadAhead"]
+__all__ = ["KEPT_BATCHES", "Allocate", "Pace", "ReadAhead", "Spare"]
 
 Allocate = Callable[[tuple[int, ...], np.dtype[Any]], npt.NDArray[Any]]
 Explain = Callable[[DamageError, str, int, npt.NDArray[np.int64]], DamageError]
@@ -43,6 +46,42 @@ class _Run:
     last_batch: int
 
 
+@dataclass(slots=True)
+class Pace:
+    """How many of a reader's threads read: all until everything is read ahead, then as few as keep up.
+
+    It is kept from epoch to epoch.
+    """
+
+    threads: int
+    reading: int = field(init=False)
+    _least: int = field(init=False, default=1)
+
+    def __post_init__(self) -> None:
+        self.reading = self.threads
+
+    def ahead(self) -> None:
+        """Take note that all that may be read ahead is read."""
+        self.reading = self._least
+
+    def behind(self) -> None:
+        """Take note that a batch had to be waited for, though all was read ahead before."""
+        self.reading = self._least = min(self.threads, 2 * self.reading)
+
+
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """A batch's arrays, which are rows of larger ones from row ``first`` on."""
+
+    arrays: _Buffers
+    arena: _Buffers
+    first: int
+
+
+Spare: TypeAlias = deque[_Memory]
+"""Memory of batches that are done with."""
+
+
 class ReadAhead:
     """An iterator of filled batches (array name → (B, …)); use as a context manager, which ends its threads.
 
@@ -62,9 +101,9 @@ class ReadAhead:
         run_rows: int,
         window: int,
         into_window: int,
-        threads: int,
+        pace: Pace,
         allocate: Allocate,
-        spare: deque[_Buffers] | None,
+        spare: Spare | None,
         explain: Explain,
     ) -> None:
         self._chunks, self._rows, self._size, self._shapes = chunks, rows, batch_size, shapes
@@ -73,16 +112,20 @@ class ReadAhead:
         self._count = len(rows) // batch_size
         self._runs = self._all_runs(window, into_window)
         self._next_run: _Run | None = None
-        window_batches = -(-window // batch_size) + 1
-        self._capacity = 2 * window_batches + KEPT_BATCHES
-        self._filled: dict[int, _Buffers] = {}
+        self._window_batches = -(-window // batch_size) + 1
+        self._capacity = 2 * self._window_batches + KEPT_BATCHES
+        self._filled: dict[int, _Memory] = {}
+        self._held: deque[_Memory] = deque()
         self._missing: dict[int, int] = {}
         self._handed_out = 0
         self._error: BaseException | None = None
         self._stopped = False
-        self._changed = threading.Condition()
+        self._pace, self._may_be_behind_from = pace, self._count
+        lock = threading.Lock()
+        self._changed, self._more_wanted = threading.Condition(lock), threading.Condition(lock)
         self._threads = [
-            threading.Thread(target=self._work, name=f"reader-{number}", daemon=True) for number in range(threads)
+            threading.Thread(target=self._work, args=(number,), name=f"reader-{number}", daemon=True)
+            for number in range(pace.threads)
         ]
 
     def __enter__(self) -> Self:
@@ -96,33 +139,37 @@ class ReadAhead:
     ) -> None:
         with self._changed:
             self._stopped = True
-            self._changed.notify_all()
+            self._wake_all()
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join()
         if self._spare is not None:
             self._spare.extend(self._filled.values())
+            self._spare.extendleft(self._held)  # taken last: somebody may still look at them
 
     def __iter__(self) -> Iterator[_Buffers]:
-        held: deque[_Buffers] = deque()
         for number in range(self._count):
             if not self._shapes:
                 yield {}
                 continue
-            buffers = self._wait_for(number)
-            held.append(buffers)
-            yield buffers
+            memory = self._wait_for(number)
+            self._held.append(memory)
+            yield memory.arrays
             with self._changed:
                 self._handed_out = number + 1
-                if len(held) >= KEPT_BATCHES:
-                    oldest = held.popleft()
+                if len(self._held) >= KEPT_BATCHES:
+                    oldest = self._held.popleft()
                     if self._spare is not None:
                         self._spare.append(oldest)
                 self._changed.notify_all()
 
-    def _wait_for(self, number: int) -> _Buffers:
+    def _wait_for(self, number: int) -> _Memory:
         with self._changed:
             # Only rows can be missing that no run has begun yet, so a batch without an entry is not ready.
+            if number >= self._may_be_behind_from and self._missing.get(number, 1):
+                self._pace.behind()
+                self._may_be_behind_from = number + self._window_batches  # not before more threads have shown
+                self._more_wanted.notify_all()
             while self._error is None and self._missing.get(number, 1):
                 self._changed.wait(_POLL_S)
             if self._error is not None:
@@ -132,55 +179,82 @@ class ReadAhead:
 
     # -- in the threads
 
-    def _work(self) -> None:
+    def _wake_all(self) -> None:
+        self._changed.notify_all()
+        self._more_wanted.notify_all()
+
+    def _work(self, number: int) -> None:
         scratch = Scratch()
         try:
-            while (taken := self._take()) is not None:
-                run, buffers = taken
-                self._load(run, buffers, scratch)
+            while (taken := self._take(number)) is not None:
+                run, memory = taken
+                self._load(run, memory, scratch)
                 self._arrived(run)
         except BaseException as error:  # noqa: BLE001 - raised where the batches are asked for
             with self._changed:
                 self._error = self._error or error
-                self._changed.notify_all()
+                self._wake_all()
 
-    def _take(self) -> tuple[_Run, dict[int, _Buffers]] | None:
+    def _take(self, thread: int) -> tuple[_Run, dict[int, _Memory]] | None:
         """Return the next run, once there is room for all batches that it goes to, and these; None at the end."""
         with self._changed:
             while not self._stopped and self._error is None:
+                if thread >= self._pace.reading:
+                    self._more_wanted.wait()
+                    continue
                 if self._next_run is None:
                     self._next_run = next(self._runs, None)
                 run = self._next_run
                 if run is None:
+                    self._may_be_behind_from = self._count  # nothing is left to take
                     return None
                 if run.last_batch < self._handed_out + self._capacity:
                     self._next_run = None
                     numbers = set(run.batches)
                     for number in numbers.difference(self._missing):
-                        self._missing[number] = self._size
                         self._filled[number] = self._memory()
+                        self._missing[number] = self._size
                     return run, {number: self._filled[number] for number in numbers}
+                self._pace.ahead()
+                self._may_be_behind_from = min(self._may_be_behind_from, self._handed_out + 1)
                 self._changed.wait()
             return None
 
-    def _memory(self) -> _Buffers:
-        """Return the memory of a batch that is done with, or fresh memory."""
+    def _memory(self) -> _Memory:
+        """Return the memory of a batch that is done with, or fresh memory: of the first one for all that there will be.
+
+        Memory that is used again lies in one piece, so that a chunk's rows can go to their batches in one copy.
+        """
+        if self._spare is None:
+            return self._fresh(1)[0]
         try:
-            if self._spare is not None:
-                return self._spare.pop()
+            return self._spare.pop()
         except IndexError:  # asking first would not do: another epoch of the same reader may take the last one
-            pass
-        return self._fresh()
+            most = self._capacity + KEPT_BATCHES - 1  # the one handed out is among those that may be filled
+            fresh = self._fresh(1 if self._missing else min(most, self._count))
+            self._spare.extend(fresh[:0:-1])
+            return fresh[0]
 
-    def _fresh(self) -> _Buffers:
-        return {name: self._allocate(shape, dtype) for name, (shape, dtype) in self._shapes.items()}
+    def _fresh(self, batches: int) -> list[_Memory]:
+        size = self._size
+        arena = {
+            name: self._allocate((batches * size, *shape[1:]), dtype) for name, (shape, dtype) in self._shapes.items()
+        }
+        return [
+            _Memory({name: rows[first : first + size] for name, rows in arena.items()}, arena, first)
+            for first in range(0, batches * size, size)
+        ]
 
-    def _load(self, run: _Run, buffers: Mapping[int, _Buffers], scratch: Scratch) -> None:
+    def _load(self, run: _Run, memory: Mapping[int, _Memory], scratch: Scratch) -> None:
         places = {}
         for name in self._shapes:
-            arrays = {number: batch[name] for number, batch in buffers.items()}
+            arrays = {number: batch.arrays[name] for number, batch in memory.items()}
             places[name] = [arrays[number][slot] for number, slot in zip(run.batches, run.slots, strict=True)]
-        wanted = Wanted(run.shard, run.rows - run.shard * self._shard_rows, places)
+        arena: _Buffers = next(iter(memory.values())).arena
+        if any(batch.arena is not arena for batch in memory.values()):
+            arena = {}
+        rows = np.array([memory[number].first for number in run.batches], np.int64) + np.array(run.slots, np.int64)
+        wanted = Wanted(run.shard, run.rows - run.shard * self._shard_rows, places, arena, rows)
         for name in self._shapes:
             try:
                 self._chunks.load(name, wanted, scratch)

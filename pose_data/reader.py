@@ -22,7 +22,7 @@ from pose_data.layout import MAP_ARRAYS, ArrayLayout
 from pose_data.manifest import shard_key
 from pose_data.map_floats import FloatMaps
 from pose_data.order import EpochOrder, Position, Samples, Shuffle, epoch_rows, padded, samples_of
-from pose_data.read_ahead import KEPT_BATCHES, Allocate, ReadAhead
+from pose_data.read_ahead import KEPT_BATCHES, Allocate, Pace, ReadAhead, Spare
 from pose_data.recipes import Recipe
 from pose_data.shard_bytes import FolderBytes, ShardBytes, StoreBytes
 from pose_data.shard_file import decode_chunk
@@ -183,8 +183,8 @@ class BatchReader:
         self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
         self.order = order or usual_order(self.split.facts.recipe)
         self._allocate = allocate
-        self._spare: deque[Mapping[str, _Array]] | None = deque() if reuse_memory else None
-        self._threads = threads or usable_cores()
+        self._spare: Spare | None = deque() if reuse_memory else None
+        self._pace = Pace(threads or usable_cores())
         self._names = names
         facts = self.split.facts
         sharded = [self.split.layouts[name] for name in names if self.split.layouts[name].sharded]
@@ -263,7 +263,7 @@ class BatchReader:
         shapes = {layout.name: ((size, *layout.row_shape), layout.dtype) for layout in self._chunks.layouts.values()}
         ahead = ReadAhead(
             self._chunks, rows, size, shapes, shard_rows=self.split.facts.shard_rows, run_rows=self.order.run_rows,
-            window=self.order.window, into_window=into_window, threads=self._threads, allocate=self._allocate,
+            window=self.order.window, into_window=into_window, pace=self._pace, allocate=self._allocate,
             spare=self._spare, explain=self._explained,
         )  # fmt: skip
         columns = [name for name in self._names if name in self.split.columns]

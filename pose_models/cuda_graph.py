@@ -21,6 +21,7 @@ class _Pass(nn.Module):
     def __init__(self, network: nn.Module, device: torch.device, amp: str) -> None:
         super().__init__()
         self.network, self._device, self._amp = network, device, amp
+        self.accumulators: list[Any] = []
 
     def forward(self, images: Tensor) -> object:
         with autocast(self._device, self._amp, cached=False):
@@ -38,8 +39,19 @@ def replayed(network: nn.Module, images: Tensor, amp: str) -> nn.Module:
     training = network.training
     try:
         whole = _Pass(network.train(), images.device, amp)
+        whole.accumulators = _accumulators(network)
         recorded: Any = torch.cuda.make_graphed_callables(whole, (images,), allow_unused_input=True)
     finally:
         network.load_state_dict(before)
         network.train(training)
     return cast("nn.Module", recorded)
+
+
+def _accumulators(network: nn.Module) -> list[Any]:
+    """Return what adds up the gradients of each weight, made on the queue that steps run on.
+
+    They live as long as somebody holds them. Were they first made while recording, on a queue of its own, every step
+    would wait for that queue.
+    """
+    shared = [weights.view_as(weights).grad_fn for weights in network.parameters() if weights.requires_grad]
+    return [made.next_functions[0][0] for made in shared if made is not None]

@@ -90,6 +90,11 @@ def load_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tenso
         optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
     except (ValueError, KeyError) as error:
         raise ModelError("checkpoint-mismatch", f"the optimiser's state does not fit: {error}") from error
+    for weights, values in optimiser.state.items():
+        for name, value in values.items():
+            if isinstance(value, Tensor) and value.shape == weights.shape:
+                # In the memory layout of the weights, as the optimiser makes it: its fused code takes no other.
+                values[name] = torch.empty_like(weights, dtype=value.dtype).copy_(value)
 
 
 class MovingAverage:

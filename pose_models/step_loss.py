@@ -1,5 +1,8 @@
 """The loss of a step, looked at while the next one runs; and what is said where a step fails."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 from torch import Tensor
 
@@ -7,7 +10,7 @@ from pose_data.errors import ModelError
 from pose_data.store import Split
 from pose_models.copying import Fetched
 
-__all__ = ["StepLoss", "is_out_of_memory", "out_of_memory"]
+__all__ = ["StepLoss", "enough_memory", "is_out_of_memory", "out_of_memory"]
 
 
 class StepLoss:
@@ -34,6 +37,17 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     """Return whether torch says that there is not enough memory, on any device."""
     texts = ("can't allocate memory", "not enough memory", "out of memory")
     return any(text in str(error) for text in texts)
+
+
+@contextmanager
+def enough_memory(batch_size: int) -> Iterator[None]:
+    """Say in our words that the device has not enough memory for a training with this batch size."""
+    try:
+        yield
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise out_of_memory(batch_size) from error
+        raise
 
 
 def out_of_memory(batch_size: int) -> ModelError:

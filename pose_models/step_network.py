@@ -9,7 +9,7 @@ from torch.nn.parallel import DistributedDataParallel
 from pose_data.recipes import Recipe
 from pose_models.cuda_graph import replayed
 from pose_models.devices import Place
-from pose_models.step_loss import is_out_of_memory, out_of_memory
+from pose_models.step_loss import enough_memory
 from pose_models.train_config import TrainConfig
 
 __all__ = ["network_of_steps"]
@@ -35,14 +35,12 @@ def network_of_steps(
 def _recorded(
     network: nn.Module, config: TrainConfig, recipe: Recipe, place: Place, note: Callable[[str], None]
 ) -> nn.Module:
+    layout = torch.channels_last if config.channels_last else torch.contiguous_format
+    shape = (config.batch_size, 3, recipe.crop_height_px, recipe.crop_width_px)
     try:
-        images = torch.zeros(config.batch_size, 3, recipe.crop_height_px, recipe.crop_width_px, device=place.device)
-        if config.channels_last:
-            images = images.to(memory_format=torch.channels_last)
-        return replayed(network, images, config.amp)
+        with enough_memory(config.batch_size):
+            return replayed(network, torch.zeros(shape, device=place.device).to(memory_format=layout), config.amp)
     except RuntimeError as error:
-        if is_out_of_memory(error):
-            raise out_of_memory(config.batch_size) from error
         reason = str(error).strip().partition("\n")[0]
         note(f"the network cannot be recorded, its steps go to the GPU piece by piece: {reason}")
         return network

@@ -34,7 +34,7 @@ from pose_models.pretrained import freeze_backbone, load_backbone
 from pose_models.resume import Change, FoundRun, chosen_config, look_for_run, refuse_changes, refuse_other_data
 from pose_models.run_log import RunLog
 from pose_models.schedules import Plateau
-from pose_models.step_loss import StepLoss, is_out_of_memory, out_of_memory
+from pose_models.step_loss import StepLoss, enough_memory
 from pose_models.step_network import network_of_steps
 from pose_models.stream import DeviceBatch, SampleStream
 from pose_models.tasks import Judging, SplitFound, task_of
@@ -139,7 +139,8 @@ class _Training:
             load_backbone(network, Path(config.pretrained))
         if config.freeze_backbone:
             freeze_backbone(network)
-        self._state = self._fresh_state(network.to(place.device))
+        with enough_memory(config.batch_size):
+            self._state = self._fresh_state(network.to(place.device))
         self._state.samples = {"train": open_readable(self._split).samples, "val": open_readable(self._val).samples}
         self._truth: GroundTruth | None = None
         self._judged: Result | None = None
@@ -255,16 +256,9 @@ class _Training:
         sample = self._task.sample(batch, epoch=state.epoch)
         for group in state.optimiser.param_groups:
             group["lr"] = config.learning_rate * self._factor() * group["lr_scale"]
-        try:
+        with enough_memory(config.batch_size):
             loss = self._forward_backward(sample)
-        except RuntimeError as error:
-            if is_out_of_memory(error):
-                raise out_of_memory(config.batch_size) from error
-            raise
-        norm = None
-        if (state.step + 1) % config.accumulate == 0:
-            norm = self._update()
-        return loss, norm
+            return loss, self._update() if (state.step + 1) % config.accumulate == 0 else None
 
     def _factor(self) -> float:
         factor = self._schedule.factor(self._state.schedule_step, self._state.steps_per_epoch)

@@ -99,10 +99,10 @@ class LateCopy:
 class Poisoned(deque):
     """Memory that is given back, and written over at once, as by a quick reader."""
 
-    def append(self, buffers):
-        for values in buffers.values():
+    def append(self, memory):
+        for values in memory.arrays.values():
             values.fill(0xAA)
-        super().append(buffers)
+        super().append(memory)
 
 
 @pytest.mark.parametrize("taken", [3, 1000])

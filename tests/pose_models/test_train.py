@@ -245,10 +245,11 @@ def test_a_network_that_cannot_be_recorded_is_trained_all_the_same(store, tmp_pa
 
 @pytest.mark.gpu
 @GPU
-def test_a_gpu_without_enough_memory_says_what_fits(store, tmp_path):
+@pytest.mark.parametrize("more_mb", [40, 200])  # too little for the network; for its steps
+def test_a_gpu_without_enough_memory_says_what_fits(store, tmp_path, more_mb):
     torch.cuda.empty_cache()
     _, total = torch.cuda.mem_get_info()
-    torch.cuda.set_per_process_memory_fraction(48 * 2**20 / total)
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + more_mb * 2**20) / total)
     try:
         with pytest.raises(ModelError, match="not enough memory for a batch of 8") as caught:
             train(store, tmp_path / "run", network="simplebaseline-r18-128x96", device="cuda")
