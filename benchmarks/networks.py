@@ -1,14 +1,14 @@
 """How fast is each network, and how much memory does it take? For inference and training, beside its published AP.
 
     python benchmarks/networks.py --families simplebaseline rtmpose vitpose
-    python benchmarks/networks.py --networks hrnet-w32-256x192 --device cuda --batch-size 64 --amp bf16
+    python benchmarks/networks.py --networks hrnet-w32-256x192 --device cuda --batch-size 256 --amp bf16
 
-For each network, in a process of its own (not on a GPU): samples/s of the forward pass alone in eval mode, without gradients, and of
-whole training steps (forward, the recipe's loss, backward, Adam), on random pixels of the network's input size, so that
-reading and augmentation play no part; the median of several rounds. Memory is the process's greatest resident size less
-what it had before the network was made (with CUDA, torch's greatest allocation). On a GPU both passes are CUDA
-graphs, as in ``posetrain run``, and pictures and weights lie channels last. Outputs are checked for shape and
-finiteness; nothing here says how right a network is.
+For each network, in a process of its own (not on a GPU): samples/s of the forward pass alone in eval mode, without
+gradients, and of whole training steps (forward, the recipe's loss, backward, Adam), on random pixels of the network's
+input size, so that reading and augmentation play no part; the median of several rounds. Memory is the process's
+greatest resident size less what it had before the network was made (with CUDA, torch's greatest allocation). On a GPU
+pictures and weights lie channels last; with small batches the processor is what is measured there. Outputs are checked
+for shape and finiteness; nothing here says how right a network is.
 """
 
 import argparse
@@ -25,7 +25,6 @@ import torch
 from machine import describe_machine
 from torch import Tensor
 
-from pose_models.cuda_graph import replayed
 from pose_models.devices import autocast
 from pose_models.losses import SCENE_LOSSES, find_loss
 from pose_models.networks.catalogue import NETWORKS, Network, find_network
@@ -114,35 +113,19 @@ def measure(network: Network, options: argparse.Namespace) -> dict[str, float]:
     pictures = pictures.to(memory_format=layout)
 
     def infer() -> Any:
-        with torch.inference_mode(), autocast(device, options.amp, cached=not on_gpu):
+        with torch.inference_mode(), autocast(device, options.amp):
             return module(pictures)
 
     _check(network, infer(), options.batch_size)
-    found = {"inference": _rate(_replay(infer) if on_gpu else infer, device, options)}
-    found["inference_mb"] = _peak_mb(device, before_mb)
+    found = {"inference": _rate(infer, device, options), "inference_mb": _peak_mb(device, before_mb)}
     if options.no_training:
         return found
-    passes = replayed(module.train(), pictures, options.amp) if on_gpu else module.train()
-    step = _training_step(network, passes, module, pictures, options)
+    step = _training_step(network, module.train(), pictures, options)
     return {**found, "training": _rate(step, device, options), "training_mb": _peak_mb(device, before_mb)}
 
 
-def _replay(work: Callable[[], Any]) -> Callable[[], Any]:
-    """Return the work as a CUDA graph, so that the processor is not what is measured."""
-    aside = torch.cuda.Stream()
-    aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):
-        for _ in range(2):
-            work()
-    torch.cuda.current_stream().wait_stream(aside)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        work()
-    return graph.replay
-
-
 def _training_step(
-    network: Network, passes: torch.nn.Module, module: torch.nn.Module, pictures: Tensor, options: argparse.Namespace
+    network: Network, module: torch.nn.Module, pictures: Tensor, options: argparse.Namespace
 ) -> Callable[[], None]:
     count, cells = len(pictures), (network.map_height, network.map_width)
     targets: Any
@@ -166,7 +149,7 @@ def _training_step(
 
     def step() -> None:
         with autocast(pictures.device, options.amp):
-            value = loss(passes(pictures), targets, weights)
+            value = loss(module(pictures), targets, weights)
         value.backward()
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)

@@ -151,7 +151,7 @@ class BatchReader:
         order: Seed, shuffle, window; None: :func:`usual_order`.
         rank, world_size: This process's number among those that share the epoch.
         maps: ``stored`` leaves maps in the stored type, ``float32`` multiplies them by their scale.
-        threads: Decoding threads; None means as many as processors this process may use.
+        threads: Decoding threads at most, of which as few read as keep up; None means one for each usable processor.
         reuse_memory: Batches' arrays are used again once the next batch but one is asked for, and in the next epoch:
             faster, but copy what you keep. Otherwise every batch has arrays of its own.
         check: Whether to check each chunk's CRC-32C. The shards' indices are always checked.

@@ -21,25 +21,29 @@ class _Pass(nn.Module):
     def __init__(self, network: nn.Module, device: torch.device, amp: str) -> None:
         super().__init__()
         self.network, self._device, self._amp = network, device, amp
-        self.accumulators: list[Any] = []
 
     def forward(self, images: Tensor) -> object:
         with autocast(self._device, self._amp, cached=False):
             return self.network(images)
 
 
-def replayed(network: nn.Module, images: Tensor, amp: str) -> nn.Module:
-    """Return a module that computes what ``network`` does in training, for batches of the shape of ``images``.
+def replayed(
+    network: nn.Module, shape: tuple[int, int, int, int], device: torch.device, *, amp: str, channels_last: bool = False
+) -> nn.Module:
+    """Return a module that computes what ``network`` does in training, for images of ``shape`` (B, 3, H, W).
 
-    The module and the network share their weights. ``images`` (B, 3, H, W) may hold anything: the passes that are made
-    to record leave weights, gradients and running statistics as they were. No other thread may use the GPU meanwhile.
-    Raises RuntimeError where a pass cannot be recorded (one that looks at a value on the way), or has not the memory.
+    The module and the network share their weights. The passes that are made to record leave weights, gradients and
+    running statistics as they were. No other thread may use the GPU meanwhile. Raises RuntimeError where a pass cannot
+    be recorded (one that looks at a value on the way), or has not the memory; the process's random numbers on the GPU
+    are then of no more use.
     """
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    images = torch.zeros(shape, device=device).to(memory_format=layout)
     before = {name: values.clone() for name, values in network.state_dict().items()}
     training = network.training
+    _expect_the_recordings_queue()
     try:
-        whole = _Pass(network.train(), images.device, amp)
-        whole.accumulators = _accumulators(network)
+        whole = _Pass(network.train(), device, amp)
         recorded: Any = torch.cuda.make_graphed_callables(whole, (images,), allow_unused_input=True)
     finally:
         network.load_state_dict(before)
@@ -47,11 +51,11 @@ def replayed(network: nn.Module, images: Tensor, amp: str) -> nn.Module:
     return cast("nn.Module", recorded)
 
 
-def _accumulators(network: nn.Module) -> list[Any]:
-    """Return what adds up the gradients of each weight, made on the queue that steps run on.
+def _expect_the_recordings_queue() -> None:
+    """Have torch (2.9 and later) not warn at the first step.
 
-    They live as long as somebody holds them. Were they first made while recording, on a queue of its own, every step
-    would wait for that queue.
+    What adds up the gradients was made while recording, on a queue of its own; torch waits for it where it must.
     """
-    shared = [weights.view_as(weights).grad_fn for weights in network.parameters() if weights.requires_grad]
-    return [made.next_functions[0][0] for made in shared if made is not None]
+    warn = getattr(torch.autograd.graph, "set_warn_on_accumulate_grad_stream_mismatch", None)
+    if warn is not None:
+        warn(False)

@@ -1,11 +1,10 @@
 """The network as a training step calls it: compiled, shared among processes, or replayed on the GPU in one piece."""
 
-from collections.abc import Callable
-
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from pose_data.errors import ModelError, UsageError
 from pose_data.recipes import Recipe
 from pose_models.cuda_graph import replayed
 from pose_models.devices import Place
@@ -15,32 +14,32 @@ from pose_models.train_config import TrainConfig
 __all__ = ["network_of_steps"]
 
 
-def network_of_steps(
-    network: nn.Module, config: TrainConfig, recipe: Recipe, place: Place, note: Callable[[str], None]
-) -> nn.Module:
-    """Return what a step calls with its images; its weights are the network's. Raises ModelError without the memory.
+def network_of_steps(network: nn.Module, config: TrainConfig, recipe: Recipe, place: Place) -> nn.Module:
+    """Return what a step calls with its images; its weights are the network's.
 
-    A CUDA graph is for one GPU and an update each step: its gradients lie where the next step's will, so they cannot be
-    added up, and DDP must see each of them.
+    Raises UsageError where a CUDA graph is asked for and there is not one GPU, ModelError where the network cannot be
+    recorded or the device has not the memory.
     """
-    alone = place.world_size == 1
-    if config.cuda_graph and place.device.type == "cuda" and alone and config.accumulate == 1 and not config.compile:
-        return _recorded(network, config, recipe, place, note)
+    if config.cuda_graph:
+        return _recorded(network, config, recipe, place)
     whole: nn.Module = torch.compile(network) if config.compile else network  # type: ignore[assignment]
-    if alone:
+    if place.world_size == 1:
         return whole
     return DistributedDataParallel(whole, device_ids=[place.device.index] if place.device.type == "cuda" else None)
 
 
-def _recorded(
-    network: nn.Module, config: TrainConfig, recipe: Recipe, place: Place, note: Callable[[str], None]
-) -> nn.Module:
-    layout = torch.channels_last if config.channels_last else torch.contiguous_format
+def _recorded(network: nn.Module, config: TrainConfig, recipe: Recipe, place: Place) -> nn.Module:
+    if place.device.type != "cuda" or place.world_size > 1:
+        raise UsageError(
+            "option-conflict", "cuda_graph is for a training on one GPU",
+            where=f"{place.world_size} of {place.device.type}", hint="--set cuda_graph=false",
+        )  # fmt: skip
     shape = (config.batch_size, 3, recipe.crop_height_px, recipe.crop_width_px)
     try:
         with enough_memory(config.batch_size):
-            return replayed(network, torch.zeros(shape, device=place.device).to(memory_format=layout), config.amp)
+            return replayed(network, shape, place.device, amp=config.amp, channels_last=config.channels_last)
     except RuntimeError as error:
-        reason = str(error).strip().partition("\n")[0]
-        note(f"the network cannot be recorded, its steps go to the GPU piece by piece: {reason}")
-        return network
+        raise ModelError(
+            "not-recorded", f"{config.network} cannot be recorded as a CUDA graph: {str(error).partition(chr(10))[0]}",
+            hint="--set cuda_graph=false hands its work to the GPU piece by piece",
+        ) from error  # fmt: skip

@@ -53,7 +53,8 @@ class SampleStream:
         order: Seed, shuffle, window.
         rank, world_size: This process among those that share an epoch.
         arrays: Which arrays to read.
-        threads: Decoding threads; None means one for each processor this process may use.
+        threads: Decoding threads at most, of which as few read as keep up; None means one for each processor that this
+            process may use.
         most_persons: Of scenes, only pictures with so many persons or fewer; 0: all.
     """
 

@@ -206,7 +206,7 @@ class _Training:
         )  # fmt: skip
         if state.count_steps_per_epoch(max(1, len(stream) // config.accumulate)):
             self._note(f"an epoch has {state.steps_per_epoch:,} updates now: the learning rate goes on at its share")
-        self._wrapped = network_of_steps(state.network, config, self._conventions.recipe, place, self._note)
+        self._wrapped = network_of_steps(state.network, config, self._conventions.recipe, place)
         while True:
             if state.unjudged:
                 self._judge()

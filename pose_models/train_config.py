@@ -63,8 +63,8 @@ class TrainConfig:
     amp: Amp = "off"
     channels_last: bool = False
     compile: bool = False
-    cuda_graph: bool = True
-    """On one GPU, unless it is compiled or accumulates: record the network's passes once and replay them each step."""
+    cuda_graph: bool = False
+    """On one GPU: record the network's passes once and replay them in each step. Faster where batches are small."""
     seed: int = 0
     shuffle: Shuffle = "window"
     window: int = 1024
@@ -157,6 +157,9 @@ def _check(config: TrainConfig) -> None:
         low, high = _RANGES.get(option.name, (float("-inf"), float("inf")))
         if option.name in _RANGES and not low <= value <= high:
             raise UsageError("option-value", f"{option.name} is {value!r}", hint=f"between {low:g} and {high:g}")
+    if config.cuda_graph and (config.compile or config.accumulate > 1):
+        # Gradients of a replayed step lie where the next one's will, so that they cannot be added up.
+        raise UsageError("option-conflict", "cuda_graph goes neither with compile nor with accumulate")
     network = find_network(config.network)
     if config.layer_decay != 1.0 and network.family != "vitpose":
         raise UsageError("option-conflict", f"layer_decay is for transformers, not for {config.network}")
