@@ -145,7 +145,6 @@ class ReadAhead:
                 thread.join()
         if self._spare is not None:
             self._spare.extend(self._filled.values())
-            self._spare.extendleft(self._held)  # taken last: somebody may still look at them
 
     def __iter__(self) -> Iterator[_Buffers]:
         for number in range(self._count):

