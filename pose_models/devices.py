@@ -85,13 +85,15 @@ def _device(name: str, local_rank: int, world_size: int) -> torch.device:
                 "device-absent", "CUDA was asked for, and this computer or this build of torch has none",
                 hint="--device cpu; `posedata doctor` shows what is there",
             )  # fmt: skip
-        number = torch.cuda.current_device() if device.index is None else device.index
-        device = torch.device("cuda", local_rank if world_size > 1 else number)
+        number = local_rank if world_size > 1 else device.index
+        if number is None:
+            number = torch.cuda.current_device()
         if number >= torch.cuda.device_count():
             raise ModelError(
                 "device-absent", f"there is no GPU {number}: this computer has {torch.cuda.device_count()}",
                 hint="they are counted from 0; `posedata doctor` shows them",
             )  # fmt: skip
+        device = torch.device("cuda", number)
         torch.cuda.set_device(device)
     return device
 

@@ -10,7 +10,7 @@ from pose_data.errors import ModelError
 from pose_data.store import Split
 from pose_models.copying import Fetched
 
-__all__ = ["StepLoss", "enough_memory", "is_out_of_memory", "out_of_memory"]
+__all__ = ["StepLoss", "enough_memory"]
 
 
 class StepLoss:
@@ -33,7 +33,7 @@ class StepLoss:
         return value
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
+def _is_out_of_memory(error: RuntimeError) -> bool:
     """Return whether torch says that there is not enough memory, on any device."""
     texts = ("can't allocate memory", "not enough memory", "out of memory")
     return any(text in str(error) for text in texts)
@@ -45,12 +45,12 @@ def enough_memory(batch_size: int) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if is_out_of_memory(error):
-            raise out_of_memory(batch_size) from error
+        if _is_out_of_memory(error):
+            raise _out_of_memory(batch_size) from error
         raise
 
 
-def out_of_memory(batch_size: int) -> ModelError:
+def _out_of_memory(batch_size: int) -> ModelError:
     """Return the error of a step that does not fit into the device's memory."""
     fits = max(1, batch_size // 2)
     return ModelError(

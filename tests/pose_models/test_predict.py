@@ -139,7 +139,9 @@ def test_boxes_of_a_file_give_the_results_of_evaluation(untrained_run, shared, t
 
     assert len(mine) == len(theirs)
     # Flat maps of random weights make much of the last bit, in which batches of another size differ on some processors.
-    assert (np.abs(table(mine) - table(theirs)) < 5e-3).mean() > 0.995
+    wrong = np.abs(table(mine) - table(theirs))
+    assert (wrong < 5e-3).mean() > 0.998
+    assert wrong[:, :2].max() < 5e-3  # whose they are, and the scores
 
 
 def test_inputs_that_cannot_be_read_are_listed_and_the_rest_is_done(untrained_run, tmp_path):
