@@ -108,7 +108,7 @@ def machine_of(kit, calm):
     return Store
 
 
-@pytest.mark.parametrize("examples", [8, pytest.param(150, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [8, pytest.param(80, marks=pytest.mark.slow)])
 def test_whatever_happens_the_same_command_ends_in_the_same_bytes(small_kit, small_calm, examples):
     run_state_machine_as_test(
         machine_of(small_kit, small_calm),

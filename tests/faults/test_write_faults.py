@@ -29,11 +29,15 @@ class FailingDisk:
     def __init__(self, number=0, at=0, *, for_good=False):
         self._number, self._at, self._for_good = number, at, for_good
         self._turn = threading.Lock()
-        self.calls = 0
+        self.steps = []
+
+    @property
+    def calls(self):
+        return len(self.steps)
 
     def __call__(self, step, path):
         with self._turn:
-            self.calls += 1
+            self.steps.append(step)
             fails = self.calls == self._at or (
                 self._for_good and self.calls > self._at and step in ("open", "write", "mkdir")
             )
@@ -48,10 +52,14 @@ class FailingDisk:
         set_write_hook(None)
 
 
-def number_of_calls(kit, out):
+def steps_of(kit, out):
     with FailingDisk() as disk:
         kit.prepare(out, scheduler="sync")
-    return disk.calls
+    return disk.steps
+
+
+def number_of_calls(kit, out):
+    return len(steps_of(kit, out))
 
 
 def fail_and_resume(kit, calm, out, number, call, **options):
@@ -139,9 +147,12 @@ def test_one_call_fails(small_kit, small_calm, tmp_path, number):
 
 
 @pytest.mark.slow
-def test_every_call_fails(small_kit, small_calm, tmp_path):
-    count = number_of_calls(small_kit, tmp_path / "counted.zarr")
-    for call in range(1, count + 1):
+def test_every_call_fails_but_most_writes_into_partial_files(small_kit, small_calm, tmp_path):
+    # Two of three calls are such writes, and all end in the same: the partial file is swept away.
+    steps = steps_of(small_kit, tmp_path / "counted.zarr")
+    calls = [number for number, step in enumerate(steps, 1) if step != "write" or number % 8 == 0]
+    assert len(calls) > 300
+    for call in calls:
         fail_and_resume(small_kit, small_calm, tmp_path / f"{call}.zarr", errno.ENOSPC, call)
 
 

@@ -92,7 +92,7 @@ LARGE = [
     ("simcc_w48_256x192_adam_lr1e-3_split2_sigma4", "simcc-w48-256x192", plain, "msra"),
     ("mm_rtmpose-l_8xb256-420e_coco-256x192", "rtmpose-l-256x192", mmpose, "mmpose"),
     ("mm_td-hm_ViTPose-base-simple_8xb64-210e_coco-256x192", "vitpose-base-simple-256x192", original_vitpose, ""),
-    ("mm_td-hm_ViTPose-huge_8xb64-210e_coco-256x192", "vitpose-huge-256x192", mmpose, ""),
+    ("mm_td-hm_ViTPose-large_8xb64-210e_coco-256x192", "vitpose-large-256x192", mmpose, ""),
     ("mm_td-hm_hourglass52_8xb32-210e_coco-256x256", "hourglass52-256x256", mmpose_0, "mmpose"),
     ("hg_bearpaw_s8b1_d256_k16_256x256", "hourglass-s8-256x256", data_parallel, ""),
     ("hg_princeton_s8b1_d256_k16_256x256", "hourglass-princeton-s8-256x256", princeton, ""),
