@@ -162,7 +162,10 @@ class AtomicFile:
         return self._size_bytes
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append ``data``."""
+        """Append ``data``. Raises ValueError after the end."""
+        if self._descriptor < 0:
+            # Arrow's writers, where a write failed, try once more whenever they happen to be collected.
+            raise ValueError(f"written to after its end: {self.path}")
         _step("write", self.path)
         view = memoryview(data).cast("B")
         self._digest.update(view)

@@ -1,6 +1,7 @@
 """Fault 32 and the write door: a call that fails ends in a StorageError, damages nothing, and a rerun finishes."""
 
 import errno
+import gc
 import mmap
 import os
 import threading
@@ -160,6 +161,28 @@ def test_the_disk_is_full_and_stays_full(small_kit, small_calm, tmp_path):
     count = number_of_calls(small_kit, tmp_path / "counted.zarr")
     for call in range(2, count + 1, count // 9):
         fail_and_resume(small_kit, small_calm, tmp_path / f"{call}.zarr", errno.ENOSPC, call, for_good=True)
+
+
+@pytest.mark.parametrize("name", ["plan.parquet", "table.parquet"])
+def test_nothing_is_written_after_a_failure_has_been_told(small_kit, tmp_path, name):
+    # Arrow's writers try to write a footer when they are collected, in whatever thread that happens.
+    calls = []
+
+    def fail(step, path):
+        calls.append((step, path.name))
+        if (step, path.name) == ("write", name) and calls.count(("write", name)) > 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    set_write_hook(fail)
+    try:
+        with pytest.raises(StorageError) as caught:
+            small_kit.prepare(tmp_path / "crops.zarr", scheduler="sync")
+        told = len(calls)
+        del caught  # and with it the frames that hold the writer
+        gc.collect()
+        assert calls[told:] == []
+    finally:
+        set_write_hook(None)
 
 
 def test_a_full_disk_is_named_with_what_is_free(small_kit, tmp_path):

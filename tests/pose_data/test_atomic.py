@@ -108,6 +108,19 @@ def test_descriptors_are_given_back(tmp_path, fail_at):
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
+def test_nothing_is_written_after_the_end(tmp_path, steps):
+    with AtomicFile(tmp_path / "whole") as whole:
+        whole.write(b"new")
+    with pytest.raises(OSError, match="stop"), AtomicFile(tmp_path / "abandoned") as abandoned:
+        raise OSError("stop")
+    done = list(steps)
+    for file in (whole, abandoned):
+        with pytest.raises(ValueError, match="after its end"):
+            file.write(b"more")
+    assert steps == done
+    assert [path.name for path in tmp_path.iterdir()] == ["whole"]
+
+
 def test_every_kind_of_buffer_is_taken(tmp_path):
     data = bytes(range(200))
     for buffer in (data, bytearray(data), memoryview(data).cast("B", (10, 20))):
