@@ -48,9 +48,9 @@ class _Run:
 
 @dataclass(slots=True)
 class Pace:
-    """How many of a reader's threads read: all until everything is read ahead, then as few as keep up.
+    """How many of a reader's threads read: in each epoch all until everything is read ahead, then as few as keep up.
 
-    It is kept from epoch to epoch.
+    How many that takes is kept from epoch to epoch.
     """
 
     threads: int
@@ -58,6 +58,10 @@ class Pace:
     _least: int = field(init=False, default=1)
 
     def __post_init__(self) -> None:
+        self.reading = self.threads
+
+    def begin(self) -> None:
+        """Take note that an epoch begins: nothing is read ahead, so waiting will say nothing about the threads."""
         self.reading = self.threads
 
     def ahead(self) -> None:
@@ -129,6 +133,7 @@ class ReadAhead:
         ]
 
     def __enter__(self) -> Self:
+        self._pace.begin()
         if self._shapes:
             for thread in self._threads:
                 thread.start()

@@ -27,6 +27,16 @@ def test_all_threads_read_until_everything_is_read_ahead_and_then_as_few_as_keep
     assert pace.reading == 6
 
 
+def test_every_epoch_begins_with_all_threads_and_goes_on_with_as_many_as_kept_up_before():
+    pace = Pace(8)
+    pace.ahead()
+    pace.behind()
+    pace.begin()
+    assert pace.reading == 8
+    pace.ahead()
+    assert pace.reading == 2
+
+
 @pytest.fixture
 def busy_threads(monkeypatch):
     """Return the names of the threads that read, in order."""
@@ -59,23 +69,41 @@ def test_a_slow_consumer_is_served_by_one_thread(finished_store, busy_threads):
     reader.close()
 
 
-def test_a_consumer_that_waits_gets_more_threads(finished_store, busy_threads, monkeypatch):
-    slow = ReadAhead._load
+@pytest.fixture
+def slow_loads(monkeypatch, busy_threads):
+    """Let every run take 50 ms."""
+    load = ReadAhead._load
 
     def slowly(self, run, memory, scratch):
         time.sleep(0.05)
-        slow(self, run, memory, scratch)
+        load(self, run, memory, scratch)
 
-    _, reader = reader_of(finished_store, threads=8)
-    reader._pace.ahead()  # as after an epoch that one thread kept up with
     monkeypatch.setattr(ReadAhead, "_load", slowly)
+
+
+def test_a_consumer_that_waits_gets_more_threads(finished_store, busy_threads, slow_loads):
+    _, reader = reader_of(finished_store, threads=8)
     batches = reader.epoch(0)
     next(batches)
-    time.sleep(1.5)  # all is read ahead
-    assert set(busy_threads) == {"reader-0"}
+    time.sleep(1.0)  # all is read ahead
+    busy_threads.clear()
     for _ in batches:
         pass
     assert len(set(busy_threads)) > 1
+    reader.close()
+
+
+def test_a_fast_epoch_after_one_that_a_single_thread_kept_up_with_has_all_threads(
+    finished_store, busy_threads, slow_loads
+):
+    _, reader = reader_of(finished_store, threads=4)
+    for _ in reader.epoch(0):
+        time.sleep(0.1)
+    busy_threads.clear()
+    for _ in reader.epoch(1):
+        pass
+    # A consumer that is never ahead must not be left to the one thread of the epoch before.
+    assert set(busy_threads) == {f"reader-{number}" for number in range(4)}
     reader.close()
 
 
