@@ -37,16 +37,19 @@ _Places = Sequence[tuple[int, int] | None]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Rows of one shard (ascending, relative to it, may repeat) and for each the place in every array's batch."""
+    """Rows of one shard (ascending, relative to it, may repeat) and for each the place in every array's batch.
+
+    The places are either rows of larger arrays or arrays of their own.
+    """
 
     shard: int
     rows: npt.NDArray[np.int64]
-    places: Mapping[str, Sequence[_Array]]
-    """Array name → for each of ``rows`` a C-contiguous array of the row's shape and type."""
     arena: Mapping[str, _Array] = field(default_factory=dict)
-    """Array name → where all its places are rows of one larger array: that array."""
+    """Array name → the larger array, C-contiguous, of the rows' shape and type."""
     arena_rows: npt.NDArray[np.int64] | None = None
     """For each of ``rows`` its place among the arenas' rows."""
+    places: Mapping[str, Sequence[_Array]] = field(default_factory=dict)
+    """Array name → for each of ``rows`` an array of its own, likewise."""
 
 
 class _Part(NamedTuple):
@@ -90,16 +93,25 @@ class Scratch:
 class _Task:
     """The rows of one shard that one array's places are filled with."""
 
-    __slots__ = ("_arena", "_arena_rows", "direct", "key", "layout", "places", "rows", "shard")
+    __slots__ = ("_arena", "_arena_rows", "_places", "direct", "key", "layout", "rows", "shard")
 
     def __init__(self, layout: ArrayLayout, key: str, wanted: Wanted, chunk_rows: int) -> None:
         self.layout, self.key, self.shard = layout, key, wanted.shard
-        self.places = wanted.places[layout.name]
+        self._places = wanted.places.get(layout.name)
         self._arena, self._arena_rows = wanted.arena.get(layout.name), wanted.arena_rows
         self.rows: list[int] = (wanted.rows % chunk_rows).tolist()
         """Of ``places``, within their chunks."""
         # One call fills memory once.
         self.direct = bool((np.diff(wanted.rows) > 0).all())
+
+    @property
+    def places(self) -> Sequence[_Array]:
+        """Return each row's place; made when they are asked for, since most chunks do without."""
+        if self._places is None:
+            assert self._arena is not None
+            assert self._arena_rows is not None
+            self._places = [self._arena[row] for row in self._arena_rows.tolist()]
+        return self._places
 
     def hand_out(self, part: slice, decoded: _Array) -> None:
         """Put rows of a decoded chunk into their places."""

@@ -250,15 +250,15 @@ class ReadAhead:
         ]
 
     def _load(self, run: _Run, memory: Mapping[int, _Memory], scratch: Scratch) -> None:
-        places = {}
-        for name in self._shapes:
-            arrays = {number: batch.arrays[name] for number, batch in memory.items()}
-            places[name] = [arrays[number][slot] for number, slot in zip(run.batches, run.slots, strict=True)]
-        arena: _Buffers = next(iter(memory.values())).arena
-        if any(batch.arena is not arena for batch in memory.values()):
-            arena = {}
-        rows = np.array([memory[number].first for number in run.batches], np.int64) + np.array(run.slots, np.int64)
-        wanted = Wanted(run.shard, run.rows - run.shard * self._shard_rows, places, arena, rows)
+        batches = [memory[number] for number in run.batches]
+        rows, arena = run.rows - run.shard * self._shard_rows, batches[0].arena
+        if all(batch.arena is arena for batch in memory.values()):
+            arena_rows = np.array([batch.first for batch in batches], np.int64) + np.array(run.slots, np.int64)
+            wanted = Wanted(run.shard, rows, arena=arena, arena_rows=arena_rows)
+        else:
+            by_batch = list(zip(batches, run.slots, strict=True))
+            places = {name: [batch.arrays[name][slot] for batch, slot in by_batch] for name in self._shapes}
+            wanted = Wanted(run.shard, rows, places=places)
         for name in self._shapes:
             try:
                 self._chunks.load(name, wanted, scratch)

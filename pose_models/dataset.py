@@ -50,7 +50,7 @@ class SampleDataset(Dataset[dict[str, Tensor]]):
             layout = split.layouts[name]
             if layout.sharded:
                 values = np.empty(layout.row_shape, layout.dtype)
-                chunks.load(name, Wanted(shard, np.array([within]), {name: [values]}), Scratch())
+                chunks.load(name, Wanted(shard, np.array([within]), places={name: [values]}), Scratch())
             else:
                 values = np.array(split.row(name, row))
             sample[name] = torch.from_numpy(values)

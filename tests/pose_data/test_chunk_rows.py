@@ -43,7 +43,7 @@ def chunks_of(split, **options):
 def load(chunks, split, rows):
     layout = chunks.layouts["images"]
     places = [np.zeros(layout.row_shape, layout.dtype) for _ in rows]
-    chunks.load("images", Wanted(0, np.array(rows), {"images": places}), Scratch())
+    chunks.load("images", Wanted(0, np.array(rows), places={"images": places}), Scratch())
     np.testing.assert_array_equal(places, split["images"][:][rows])
 
 
