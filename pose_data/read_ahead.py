@@ -58,7 +58,7 @@ class Pace:
     _least: int = field(init=False, default=1)
 
     def __post_init__(self) -> None:
-        self.reading = self.threads
+        self.begin()
 
     def begin(self) -> None:
         """Take note that an epoch begins: nothing is read ahead, so waiting will say nothing about the threads."""

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from pipelines.prepare import PrepareReport, prepare
+from pose_data.atomic import set_write_hook
 from pose_data.recipes import Recipe
 
 # What a child process does at its start when FAULTS is on its path: see Kit.faulty().
@@ -98,6 +99,16 @@ class Kit:
     def prepare(self, out: Path, **changes: Any) -> PrepareReport:
         """Prepare in this process."""
         return prepare(out, **{"root": self.coco, "recipe": self.recipe, "scheduler": "threads", **changes})
+
+    def write_steps(self, out: Path) -> list[str]:
+        """Prepare in this process; return what every call of the write door was for, in order."""
+        steps: list[str] = []
+        set_write_hook(lambda step, path: steps.append(step))
+        try:
+            self.prepare(out, scheduler="sync")
+        finally:
+            set_write_hook(None)
+        return steps
 
     def command(self, out: Path, *more: str) -> list[str]:
         """Return the command line of the same."""

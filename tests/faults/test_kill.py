@@ -99,18 +99,6 @@ def test_finished_shards_are_not_made_again_after_a_kill(kit, calm, tmp_path):
     assert kit.leftovers(out) == []
 
 
-def count_calls(kit, out):
-    from pose_data.atomic import set_write_hook
-
-    steps = []
-    set_write_hook(lambda step, path: steps.append(step))
-    try:
-        kit.prepare(out, scheduler="sync")
-    finally:
-        set_write_hook(None)
-    return steps
-
-
 def die_and_resume(kit, calls, folder):
     """Die before each of these calls, in two servers side by side, and continue; return the exit codes by call."""
     recipe = {key: value for key, value in kit.recipe.as_dict().items() if key != "name"}
@@ -140,7 +128,7 @@ def check_deaths(kit, calm, calls, folder):
 
 
 def test_death_before_a_call_of_the_write_door(small_kit, small_calm, tmp_path):
-    steps = count_calls(small_kit, tmp_path / "counted.zarr")
+    steps = small_kit.write_steps(tmp_path / "counted.zarr")
     calls = list(range(1, len(steps) + 1, -(-len(steps) // 24)))
     check_deaths(small_kit, small_calm, calls, tmp_path)
 
@@ -148,6 +136,6 @@ def test_death_before_a_call_of_the_write_door(small_kit, small_calm, tmp_path):
 @pytest.mark.slow
 def test_death_before_every_call_of_the_write_door_but_writes_into_partial_files(small_kit, small_calm, tmp_path):
     # What was written into a file that has not got its name is swept away, whatever it is: some of these calls will do.
-    steps = count_calls(small_kit, tmp_path / "counted.zarr")
+    steps = small_kit.write_steps(tmp_path / "counted.zarr")
     calls = [number for number, step in enumerate(steps, 1) if step != "write" or number % 20 == 0]
     check_deaths(small_kit, small_calm, calls, tmp_path)

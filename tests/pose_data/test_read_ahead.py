@@ -86,6 +86,7 @@ def test_a_consumer_that_waits_gets_more_threads(finished_store, busy_threads, s
     batches = reader.epoch(0)
     next(batches)
     time.sleep(1.0)  # all is read ahead
+    assert reader._pace.reading == 1
     busy_threads.clear()
     for _ in batches:
         pass
