@@ -10,27 +10,24 @@ that trains, at Python's lock, and slows it.
 
 import itertools
 import threading
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from pose_data.batch_memory import KEPT_BATCHES, BatchMemory, MemoryPool
 from pose_data.chunk_rows import ChunkRows, Scratch, Wanted
 from pose_data.errors import DamageError
 
-__all__ = ["KEPT_BATCHES", "Allocate", "Pace", "ReadAhead", "Spare"]
+__all__ = ["Pace", "ReadAhead", "most_batches"]
 
-Allocate = Callable[[tuple[int, ...], np.dtype[Any]], npt.NDArray[Any]]
 Explain = Callable[[DamageError, str, int, npt.NDArray[np.int64]], DamageError]
 _Rows = npt.NDArray[np.int64]
-_Buffers = Mapping[str, npt.NDArray[Any]]
 
-KEPT_BATCHES = 2
-"""Batches that stay untouched while their memory is used again: the one handed out, and the one before it."""
 _POLL_S = 0.2
 
 
@@ -73,25 +70,25 @@ class Pace:
         self.reading = self._least = min(self.threads, 2 * self.reading)
 
 
-@dataclass(frozen=True, slots=True)
-class _Memory:
-    """A batch's arrays, which are rows of larger ones from row ``first`` on."""
-
-    arrays: _Buffers
-    arena: _Buffers
-    first: int
+def _window_batches(window: int, batch_size: int) -> int:
+    return -(-window // batch_size) + 1
 
 
-Spare: TypeAlias = deque[_Memory]
-"""Memory of batches that are done with."""
+def _most_ahead(window: int, batch_size: int) -> int:
+    """Return how many batches from the one handed out on may be filled: two windows and those that are kept."""
+    return 2 * _window_batches(window, batch_size) + KEPT_BATCHES
+
+
+def most_batches(window: int, batch_size: int, batches: int) -> int:
+    """Return how many batches are in memory at most in an epoch of ``batches``, with those of the one before it."""
+    return min(_most_ahead(window, batch_size), batches) + KEPT_BATCHES
 
 
 class ReadAhead:
     """An iterator of filled batches (array name → (B, …)); use as a context manager, which ends its threads.
 
-    ``rows`` (n·B,) are the epoch's rows in order, ``shapes`` the batches' shapes and types by array, ``into_window``
-    how many rows of the first window are behind it. ``spare`` gives and takes the memory of batches that are done with,
-    for this epoch and the next; None makes fresh memory for each batch.
+    ``rows`` (n·B,) are the epoch's rows in order, ``into_window`` how many rows of the first window are behind it.
+    ``memory`` lends what the batches lie in, enough for :func:`most_batches`, or memory of its own for each.
     """
 
     def __init__(
@@ -99,27 +96,23 @@ class ReadAhead:
         chunks: ChunkRows,
         rows: _Rows,
         batch_size: int,
-        shapes: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]],
         *,
         shard_rows: int,
         run_rows: int,
         window: int,
         into_window: int,
         pace: Pace,
-        allocate: Allocate,
-        spare: Spare | None,
+        memory: MemoryPool,
         explain: Explain,
     ) -> None:
-        self._chunks, self._rows, self._size, self._shapes = chunks, rows, batch_size, shapes
+        self._chunks, self._rows, self._size = chunks, rows, batch_size
         self._shard_rows, self._run_rows = shard_rows, run_rows
-        self._allocate, self._spare, self._explain = allocate, spare, explain
+        self._pool, self._names, self._explain = memory, list(memory.shapes), explain
         self._count = len(rows) // batch_size
         self._runs = self._all_runs(window, into_window)
         self._next_run: _Run | None = None
-        self._window_batches = -(-window // batch_size) + 1
-        self._capacity = 2 * self._window_batches + KEPT_BATCHES
-        self._filled: dict[int, _Memory] = {}
-        self._held: deque[_Memory] = deque()
+        self._window_batches, self._most_ahead = _window_batches(window, batch_size), _most_ahead(window, batch_size)
+        self._filled: dict[int, BatchMemory] = {}
         self._missing: dict[int, int] = {}
         self._handed_out = 0
         self._error: BaseException | None = None
@@ -134,40 +127,44 @@ class ReadAhead:
 
     def __enter__(self) -> Self:
         self._pace.begin()
-        if self._shapes:
-            for thread in self._threads:
-                thread.start()
+        self._memory = self._pool.lend()
+        if self._names:
+            try:
+                for thread in self._threads:
+                    thread.start()
+            except BaseException:
+                self._end()
+                raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._end()
+
+    def _end(self) -> None:
         with self._changed:
             self._stopped = True
             self._wake_all()
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join()
-        if self._spare is not None:
-            self._spare.extend(self._filled.values())
+        self._pool.take_back(self._memory)
 
-    def __iter__(self) -> Iterator[_Buffers]:
+    def __iter__(self) -> Iterator[Mapping[str, npt.NDArray[Any]]]:
         for number in range(self._count):
-            if not self._shapes:
+            if not self._names:
                 yield {}
                 continue
-            memory = self._wait_for(number)
-            self._held.append(memory)
-            yield memory.arrays
             with self._changed:
-                self._handed_out = number + 1
-                if len(self._held) >= KEPT_BATCHES:
-                    oldest = self._held.popleft()
-                    if self._spare is not None:
-                        self._spare.append(oldest)
+                self._memory.next_is_asked_for()
+                self._handed_out = number
                 self._changed.notify_all()
+            batch = self._wait_for(number)
+            self._memory.hand_out(batch)
+            yield batch.arrays
 
-    def _wait_for(self, number: int) -> _Memory:
+    def _wait_for(self, number: int) -> BatchMemory:
         with self._changed:
             # Only rows can be missing that no run has begun yet, so a batch without an entry is not ready.
             if number >= self._may_be_behind_from and self._missing.get(number, 1):
@@ -199,7 +196,7 @@ class ReadAhead:
                 self._error = self._error or error
                 self._wake_all()
 
-    def _take(self, thread: int) -> tuple[_Run, dict[int, _Memory]] | None:
+    def _take(self, thread: int) -> tuple[_Run, dict[int, BatchMemory]] | None:
         """Return the next run, once there is room for all batches that it goes to, and these; None at the end."""
         with self._changed:
             while not self._stopped and self._error is None:
@@ -212,11 +209,11 @@ class ReadAhead:
                 if run is None:
                     self._may_be_behind_from = self._count  # nothing is left to take
                     return None
-                if run.last_batch < self._handed_out + self._capacity:
+                if run.last_batch < self._handed_out + self._most_ahead:
                     self._next_run = None
                     numbers = set(run.batches)
                     for number in numbers.difference(self._missing):
-                        self._filled[number] = self._memory()
+                        self._filled[number] = self._memory.take()
                         self._missing[number] = self._size
                     return run, {number: self._filled[number] for number in numbers}
                 self._pace.ahead()
@@ -224,32 +221,7 @@ class ReadAhead:
                 self._changed.wait()
             return None
 
-    def _memory(self) -> _Memory:
-        """Return the memory of a batch that is done with, or fresh memory: of the first one for all that there will be.
-
-        Memory that is used again lies in one piece, so that a chunk's rows can go to their batches in one copy.
-        """
-        if self._spare is None:
-            return self._fresh(1)[0]
-        try:
-            return self._spare.pop()
-        except IndexError:  # asking first would not do: another epoch of the same reader may take the last one
-            most = self._capacity + KEPT_BATCHES - 1  # the one handed out is among those that may be filled
-            fresh = self._fresh(1 if self._missing else min(most, self._count))
-            self._spare.extend(fresh[:0:-1])
-            return fresh[0]
-
-    def _fresh(self, batches: int) -> list[_Memory]:
-        size = self._size
-        arena = {
-            name: self._allocate((batches * size, *shape[1:]), dtype) for name, (shape, dtype) in self._shapes.items()
-        }
-        return [
-            _Memory({name: rows[first : first + size] for name, rows in arena.items()}, arena, first)
-            for first in range(0, batches * size, size)
-        ]
-
-    def _load(self, run: _Run, memory: Mapping[int, _Memory], scratch: Scratch) -> None:
+    def _load(self, run: _Run, memory: Mapping[int, BatchMemory], scratch: Scratch) -> None:
         batches = [memory[number] for number in run.batches]
         rows, arena = run.rows - run.shard * self._shard_rows, batches[0].arena
         if all(batch.arena is arena for batch in memory.values()):
@@ -257,9 +229,9 @@ class ReadAhead:
             wanted = Wanted(run.shard, rows, arena=arena, arena_rows=arena_rows)
         else:
             by_batch = list(zip(batches, run.slots, strict=True))
-            places = {name: [batch.arrays[name][slot] for batch, slot in by_batch] for name in self._shapes}
+            places = {name: [batch.arrays[name][slot] for batch, slot in by_batch] for name in self._names}
             wanted = Wanted(run.shard, rows, places=places)
-        for name in self._shapes:
+        for name in self._names:
             try:
                 self._chunks.load(name, wanted, scratch)
             except DamageError as error:

@@ -6,7 +6,6 @@ A damaged or missing chunk raises the error that ``verify`` would report, naming
 
 import json
 import math
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -15,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from zarr.abc.store import Store
 
+from pose_data.batch_memory import Allocate, MemoryPool
 from pose_data.chunk_rows import ChunkRows
 from pose_data.cores import usable_cores
 from pose_data.errors import DamageError, StoreError, UsageError
@@ -22,7 +22,7 @@ from pose_data.layout import MAP_ARRAYS, ArrayLayout
 from pose_data.manifest import shard_key
 from pose_data.map_floats import FloatMaps
 from pose_data.order import EpochOrder, Position, Samples, Shuffle, epoch_rows, padded, samples_of
-from pose_data.read_ahead import KEPT_BATCHES, Allocate, Pace, ReadAhead, Spare
+from pose_data.read_ahead import Pace, ReadAhead, most_batches
 from pose_data.recipes import Recipe
 from pose_data.shard_bytes import FolderBytes, ShardBytes, StoreBytes
 from pose_data.shard_file import decode_chunk
@@ -152,7 +152,7 @@ class BatchReader:
         rank, world_size: This process's number among those that share the epoch.
         maps: ``stored`` leaves maps in the stored type, ``float32`` multiplies them by their scale.
         threads: Decoding threads at most, of which as few read as keep up; None means one for each usable processor.
-        reuse_memory: Batches' arrays are used again once the next batch but one is asked for, and in the next epoch:
+        reuse_memory: Batches' arrays are used again once the next batch but one is asked for, be it of the next epoch:
             faster, but copy what you keep. Otherwise every batch has arrays of its own.
         check: Whether to check each chunk's CRC-32C. The shards' indices are always checked.
         allocate: Makes the memory of a batch's array, for pinned memory.
@@ -182,8 +182,6 @@ class BatchReader:
         _check_options(self.split, names, batch_size, threads, maps)
         self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
         self.order = order or usual_order(self.split.facts.recipe)
-        self._allocate = allocate
-        self._spare: Spare | None = deque() if reuse_memory else None
         self._pace = Pace(threads or usable_cores())
         self._names = names
         facts = self.split.facts
@@ -193,11 +191,16 @@ class BatchReader:
         )
         self._floats = FloatMaps(
             [layout for layout in sharded if maps == "float32" and layout.name in MAP_ARRAYS],
-            batch_size=batch_size, kept=KEPT_BATCHES if reuse_memory else None, allocate=allocate,
+            batch_size=batch_size, reuse_memory=reuse_memory, allocate=allocate,
         )  # fmt: skip
         self._rows = _wanted_rows(self.split, most_persons)
         if not len(self._rows):
             raise StoreError("no-rows", f"the split {self.split.name} has no usable row")
+        most = most_batches(self.order.window, batch_size, len(self))
+        self._memory = MemoryPool(
+            {layout.name: ((batch_size, *layout.row_shape), layout.dtype) for layout in sharded},
+            allocate, most if reuse_memory else 0,
+        )  # fmt: skip
         self._samples = samples_of(self._rows, self.split.ids_of(self._rows))
         self._position = Position(order=self.order, samples=self._samples)
 
@@ -205,10 +208,6 @@ class BatchReader:
         """Return the number of batches of a whole epoch."""
         largest_part = math.ceil(len(self._rows) / self.world_size)
         return math.ceil(largest_part / self.batch_size)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out the batches' memory: another process makes its own."""
-        return {**self.__dict__, "_spare": None if self._spare is None else deque()}
 
     def __enter__(self) -> Self:
         return self
@@ -218,14 +217,13 @@ class BatchReader:
 
     def close(self) -> None:
         """Close the open files and let the memory go. A reader that is closed opens them again when it is used."""
-        if self._spare is not None:
-            self._spare.clear()
+        self._memory.clear()
         self._floats.close()
         self.split.source.close()
 
     @property
     def position(self) -> Position:
-        """Return the place behind the last batch that was handed out."""
+        """Return the place behind the last batch that was handed out; of several epochs at a time, the last of all."""
         return self._position
 
     @property
@@ -243,36 +241,36 @@ class BatchReader:
             if position.epoch != epoch:
                 raise UsageError("position-invalid", f"the position is of epoch {position.epoch}, not {epoch}")
             position.require(self.order, self._samples)
-        self._position = position or Position(order=self.order, samples=self._samples, epoch=epoch)
+        begin = position or Position(order=self.order, samples=self._samples, epoch=epoch)
+        self._position = begin
         mine = epoch_rows(
             self.order, self._rows, epoch=epoch, rank=self.rank, world_size=self.world_size, position=position
         )
         count = math.ceil(mine.most / self.batch_size)
         rows, valid = padded(mine, count * self.batch_size, self._rows[:1])
-        return self._batches(rows, valid, mine.most, self._into_window(position))
+        return self._batches(rows, valid, mine.most, begin)
 
-    def _into_window(self, position: Position | None) -> int:
+    def _into_window(self, begin: Position) -> int:
         """Return how many rows of the first window were read before."""
-        last = position.segments[-1] if position is not None and position.segments else None
+        last = begin.segments[-1] if begin.segments else None
         return last.rows_a_rank % self.order.window if last and last.world_size == self.world_size else 0
 
     def _batches(
-        self, rows: npt.NDArray[np.int64], valid: npt.NDArray[np.bool_], most: int, into_window: int
+        self, rows: npt.NDArray[np.int64], valid: npt.NDArray[np.bool_], most: int, begin: Position
     ) -> Iterator[Batch]:
-        size = self.batch_size
-        shapes = {layout.name: ((size, *layout.row_shape), layout.dtype) for layout in self._chunks.layouts.values()}
+        size, position = self.batch_size, begin
         ahead = ReadAhead(
-            self._chunks, rows, size, shapes, shard_rows=self.split.facts.shard_rows, run_rows=self.order.run_rows,
-            window=self.order.window, into_window=into_window, pace=self._pace, allocate=self._allocate,
-            spare=self._spare, explain=self._explained,
+            self._chunks, rows, size, shard_rows=self.split.facts.shard_rows, run_rows=self.order.run_rows,
+            window=self.order.window, into_window=self._into_window(begin), pace=self._pace, memory=self._memory,
+            explain=self._explained,
         )  # fmt: skip
         columns = [name for name in self._names if name in self.split.columns]
-        as_floats = self._floats.epoch()
-        with ahead:
+        with ahead, self._floats.epoch() as as_floats:
             for number, loaded in enumerate(ahead):
                 part = slice(number * size, (number + 1) * size)
                 arrays = {**loaded, **as_floats(loaded), **self.split.take(columns, rows[part])}
-                self._position = self._position.after(self.world_size, min(size, most - number * size))
+                position = position.after(self.world_size, min(size, most - number * size))
+                self._position = position
                 yield Batch(rows=rows[part], arrays=arrays, valid=valid[part])
 
     def _explained(self, error: DamageError, array: str, shard: int, rows: npt.NDArray[np.int64]) -> DamageError:

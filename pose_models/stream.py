@@ -18,11 +18,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pose_data.batch_memory import KEPT_BATCHES
 from pose_data.order import EpochOrder, Position
-from pose_data.read_ahead import KEPT_BATCHES
 from pose_data.reader import Batch, BatchReader, ReadableSplit
 from pose_data.store import Split
-from pose_models.copying import Copy, copies_to
+from pose_models.copying import Copies, Copy, copies_to
 
 __all__ = ["DeviceBatch", "SampleStream"]
 
@@ -78,7 +78,12 @@ class SampleStream:
             allocate=_pinned_array if self.device.type == "cuda" else np.empty,
         )  # fmt: skip
         self._position = self._reader.position
+        self._copies: Copies | None = None  # made in the process that uses it
         self.wait_s = 0.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the device's queue: another process makes its own."""
+        return {**self.__dict__, "_copies": None}
 
     def __len__(self) -> int:
         """Return the number of batches of a whole epoch."""
@@ -109,7 +114,8 @@ class SampleStream:
         return self._on_device(batches)
 
     def _on_device(self, batches: Iterator[Batch]) -> Iterator[DeviceBatch]:
-        copies = copies_to(self.device)
+        # The same queue in every epoch: the device's allocator keeps memory for each queue that there ever was.
+        copies = self._copies = self._copies or copies_to(self.device)
         under_way: deque[Copy] = deque()  # out of memory that the reader still keeps for us
         try:
             while True:

@@ -108,9 +108,21 @@ def test_a_fast_epoch_after_one_that_a_single_thread_kept_up_with_has_all_thread
     reader.close()
 
 
-def test_memory_that_is_used_again_lies_in_one_piece(finished_store):
-    _, reader = reader_of(finished_store, threads=2)
-    assert len({id(batch.arrays["images"].base) for batch in reader.epoch(0)}) == 1
+def test_a_thread_that_cannot_be_started_leaves_none_behind(finished_store, monkeypatch):
+    _, reader = reader_of(finished_store, threads=4)
+    start, before = threading.Thread.start, threading.active_count()
+
+    def refuse_the_third(thread):
+        if thread.name == "reader-2":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse_the_third)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        next(reader.epoch(0))
+    assert threading.active_count() == before
+    monkeypatch.undo()
+    assert len(list(reader.epoch(0))) == len(reader)
     reader.close()
 
 
