@@ -124,6 +124,11 @@ class Position:
         segments = (*before, Segment(world_size, rows_a_rank))
         return Position(order=self.order, samples=self.samples, epoch=self.epoch, segments=segments)
 
+    @property
+    def samples_read(self) -> int:
+        """Return how many samples all ranks have read together."""
+        return sum(part.world_size * part.rows_a_rank for part in self.segments)
+
     def require(self, order: EpochOrder, samples: Samples) -> None:
         """Raise ResumeMismatchError, naming what differs, unless the position is one of this order of these samples.
 

@@ -30,7 +30,7 @@ _PART = 4
 def open_session(
     model: Path | bytes, *, device: str = "cpu", threads: int | None = None, shares_cores: bool = False
 ) -> "onnxruntime.InferenceSession":
-    """Return a session of ONNX Runtime on the CPU, or on CUDA where ``device`` begins so and the build has it.
+    """Return a session of ONNX Runtime on the CPU, or on CUDA (cuda, cuda:1) where the build has it.
 
     Threads of ONNX Runtime wait for their next work by spinning, a few hundredths faster and at the
     cost of whoever else wants the cores; with ``shares_cores`` they sleep.
@@ -50,9 +50,9 @@ def open_session(
     if shares_cores:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     there = onnxruntime.get_available_providers()
-    wanted = ["CPUExecutionProvider"]
+    wanted: list[str | tuple[str, dict[str, str]]] = ["CPUExecutionProvider"]
     if device != "cpu" and "CUDAExecutionProvider" in there:
-        wanted.insert(0, "CUDAExecutionProvider")
+        wanted.insert(0, ("CUDAExecutionProvider", {"device_id": _gpu_number(device)}))
     elif device.startswith("cuda"):
         raise ModelError(
             "device-absent", "this build of ONNX Runtime has no CUDA", hint="onnxruntime-gpu; --device cpu"
@@ -67,6 +67,12 @@ def open_session(
     except Exception as error:
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError("onnx-invalid", f"ONNX Runtime does not take the model: {text}", where=where) from error
+
+
+def _gpu_number(device: str) -> str:
+    """Return which GPU a device's name means: cuda:1 the second, auto and cuda the first."""
+    number = device.partition(":")[2]
+    return number if number.isdecimal() else "0"
 
 
 class OnnxEstimator:

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pose_data.atomic import make_folder, storage_errors, write_file
+from pose_data.atomic import make_folder, remove_file, remove_tree, storage_errors, write_file
 from pose_data.drawing import draw_skeleton
 from pose_data.imaging import encode_png
 from pose_data.skeleton import Skeleton
 
-__all__ = ["RunLog", "prediction_sheet", "scene_sheet"]
+__all__ = ["RunLog", "prediction_sheet", "remove_run", "scene_sheet"]
 
 _COLUMNS = 8
 _SCENE_COLUMNS = 4
@@ -61,6 +61,18 @@ class RunLog:
         with storage_errors("writing a picture", path):
             make_folder(path.parent)
             write_file(path, encode_png(pixels))
+
+
+def remove_run(run: Path) -> None:
+    """Remove what a run left in its folder, so that another one's log, curves and pictures are its own alone.
+
+    Files of other names stay. Raises StorageError.
+    """
+    with storage_errors("removing the earlier run", run):
+        for folder in ("checkpoints", "pictures", "report", "tensorboard"):
+            remove_tree(run / folder)
+        for file in ("log.jsonl", "config.toml"):
+            remove_file(run / file)
 
 
 def _summary_writer(folder: Path) -> Any:

@@ -10,7 +10,9 @@ from pose_data.errors import ModelError
 from pose_data.store import Split
 from pose_models.copying import Fetched
 
-__all__ = ["StepLoss", "enough_memory"]
+__all__ = ["StepLoss", "enough_memory", "weights_not_finite"]
+
+_HINT = "a lower learning rate, --set clip_norm=1, or bf16 in place of fp16"
 
 
 class StepLoss:
@@ -28,9 +30,17 @@ class StepLoss:
             raise ModelError(
                 "loss-not-finite", f"the loss of step {self._step} is {value}; no checkpoint was written of it",
                 where=f"{what} {', '.join(map(str, ids.tolist()))}",
-                hint="a lower learning rate, --set clip_norm=1, or bf16 in place of fp16",
+                hint=_HINT,
             )  # fmt: skip
         return value
+
+
+def weights_not_finite(step: int) -> ModelError:
+    """Return the error of weights that a step made NaN or infinite, though this process's losses were finite."""
+    return ModelError(
+        "weights-not-finite", f"the weights are not finite after step {step}; no checkpoint was written of them",
+        hint=f"another process may say which loss it was; otherwise it was a gradient: {_HINT}",
+    )  # fmt: skip
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from pose_data.batch_memory import KEPT_BATCHES
-from pose_data.order import EpochOrder, Position
+from pose_data.order import EpochOrder, Position, Samples
 from pose_data.reader import Batch, BatchReader, ReadableSplit
 from pose_data.store import Split
 from pose_models.copying import Copies, Copy, copies_to
@@ -93,6 +93,11 @@ class SampleStream:
     def split(self) -> ReadableSplit:
         """Return the split that is read."""
         return self._reader.split
+
+    @property
+    def samples(self) -> Samples:
+        """Return what identifies the samples that are read."""
+        return self._reader.samples
 
     def close(self) -> None:
         """Close the open files."""

@@ -5,8 +5,6 @@ augmentation and targets on the device, forward, loss, backward, update. Random 
 rank) alone, so a training that was stopped goes on with the very losses it would have had.
 """
 
-import shutil
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +18,7 @@ from pose_data.errors import InterruptedRun, UsageError
 from pose_data.evaluation import GroundTruth, Result, evaluate
 from pose_data.evaluation.store_truth import ground_truth_from_split
 from pose_data.events import Event, Listener, silent
+from pose_data.order import Position
 from pose_data.reader import open_readable, usual_order
 from pose_data.report import report_on_split
 from pose_data.store import Store, choose_split, open_store
@@ -27,14 +26,15 @@ from pose_models.augment import TrainingBatch
 from pose_models.checkpoint import amend_checkpoint, load_checkpoint, mark_best, read_best, save_checkpoint
 from pose_models.conventions import conventions_of
 from pose_models.devices import Place, any_says, autocast, from_leader, repeatable, taking_part
+from pose_models.epoch_progress import EpochProgress
 from pose_models.interruption import StopRequest, asking_to_stop
 from pose_models.networks.catalogue import find_network
 from pose_models.optimisers import MovingAverage, build_optimiser
 from pose_models.pretrained import freeze_backbone, load_backbone
 from pose_models.resume import Change, FoundRun, chosen_config, look_for_run, refuse_changes, refuse_other_data
-from pose_models.run_log import RunLog
+from pose_models.run_log import RunLog, remove_run
 from pose_models.schedules import Plateau
-from pose_models.step_loss import StepLoss, enough_memory
+from pose_models.step_loss import StepLoss, enough_memory, weights_not_finite
 from pose_models.step_network import network_of_steps
 from pose_models.stream import DeviceBatch, SampleStream
 from pose_models.tasks import Judging, SplitFound, task_of
@@ -42,8 +42,6 @@ from pose_models.train_config import TrainConfig, to_toml
 from pose_models.training_state import TrainingState
 
 __all__ = ["RunReport", "run"]
-
-_LOG_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,11 +107,12 @@ def run(
                 "output-exists", "there is a run already", where=str(out),
                 hint="--resume goes on with it, --overwrite begins again",
             )  # fmt: skip
-        with RunLog(folder, writes=place.leads) as log:
-            training = _Training(chosen, store, folder, place, threads, stop, log, on_event, begins=begins)
-            if begins:
-                training.begin(overwrite=overwrite)
-            else:
+        log = RunLog(folder, writes=place.leads)
+        training = _Training(chosen, store, folder, place, threads, stop, log, on_event, begins=begins)
+        if begins:
+            training.begin(overwrite=overwrite)
+        with log:
+            if not begins:
                 training.go_on(changes)
             return training.run()
 
@@ -161,12 +160,12 @@ class _Training:
         )  # fmt: skip
 
     def begin(self, *, overwrite: bool) -> None:
-        """Make the run's folder."""
+        """Make the run's folder; with ``overwrite`` nothing of an earlier run is left in it."""
         if not self._place.leads:
             return
+        if overwrite:
+            remove_run(self._out)
         with storage_errors("making the run's folder", self._out):
-            if overwrite:
-                shutil.rmtree(self._out / "checkpoints", ignore_errors=True)
             make_folder(self._out)
         self._write_config()
 
@@ -220,34 +219,30 @@ class _Training:
     def _train_epoch(self, stream: SampleStream) -> None:
         state = self._state
         state.network.train()
-        total = len(stream) * self._config.batch_size * self._place.world_size
         self._tell(Event(kind="stage", stage="train", text=f"epoch {state.epoch + 1} of {self._config.epochs}"))
-        began_s, waited_s, seen, told_s = time.perf_counter(), stream.wait_s, 0, 0.0
+        read = Position.from_dict(state.position).samples_read if state.position else 0
+        progress = EpochProgress(stream, read_before=read)
         last: StepLoss | None = None
         norm: Tensor | None = None
         for batch in stream.epoch(state.epoch, resume=state.position):
             loss, norm = self._step(batch)
             state.step += 1
             state.position = stream.state()
-            seen += len(batch.rows) * self._place.world_size
+            progress.saw(len(batch.rows) * self._place.world_size)
             if last is not None:
                 self._losses.append(last.checked(self._split))
             last = StepLoss(loss, state.step, batch.rows)
-            now_s = time.perf_counter() - began_s
-            if now_s - told_s >= _LOG_EVERY_S:
-                told_s = now_s
-                self._tell_step(seen, total, now_s, stream.wait_s - waited_s, float(loss), norm)
+            if progress.is_to_be_told():
+                self._tell_step(progress, float(loss), norm)
             if self._stopping():
                 self._losses.append(last.checked(self._split))
                 self._save()
                 self._leave()
         if last is not None:
             self._losses.append(last.checked(self._split))
-            self._tell_step(
-                seen, total, time.perf_counter() - began_s, stream.wait_s - waited_s, self._losses[-1], norm
-            )
-        self._seconds += time.perf_counter() - began_s
-        self._samples += seen
+            self._tell_step(progress, self._losses[-1], norm)
+        self._seconds += progress.seconds
+        self._samples += progress.seen
 
     def _step(self, batch: DeviceBatch) -> tuple[Tensor, Tensor | None]:
         """Do one step; return its loss, and the gradients' norm where it was computed."""
@@ -337,6 +332,9 @@ class _Training:
 
     def _save(self) -> None:
         state = self._state
+        # The weights are the same in every process, so each sees what a loss of another one's samples did to them.
+        if not state.is_finite():
+            raise weights_not_finite(state.step)
         if not self._place.leads:
             return
         place = save_checkpoint(self._out, state.checkpoint(self._config.network, self._conventions))
@@ -361,19 +359,16 @@ class _Training:
         error.exit_code = self._stop.exit_code if self._stop.number else 130
         raise error
 
-    def _tell_step(
-        self, seen: int, total: int, seconds: float, waited_s: float, loss: float, norm: Tensor | None
-    ) -> None:
+    def _tell_step(self, progress: EpochProgress, loss: float, norm: Tensor | None) -> None:
         rate = max(group["lr"] for group in self._state.optimiser.param_groups)
-        values = {
-            "epoch": self._state.epoch + 1, "loss": loss, "learning_rate": rate, "samples_per_s": seen / seconds,
-            "wait_share": waited_s / seconds,
-        }  # fmt: skip
+        values = {"epoch": self._state.epoch + 1, "loss": loss, "learning_rate": rate, **progress.rates()}
         if norm is not None:
             values["gradient_norm"] = float(norm)
         self._log.write("train", self._state.step, values)
         ap = {"AP": self._state.numbers["AP"]} if self._state.numbers else {}
-        self._tell(Event(kind="progress", stage="train", done=min(seen, total), total=total, data={**values, **ap}))
+        self._tell(Event(
+            kind="progress", stage="train", done=progress.done, total=progress.total, data={**values, **ap}
+        ))  # fmt: skip
 
     def _note(self, text: str) -> None:
         self._tell(Event(kind="note", text=text))

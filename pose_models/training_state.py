@@ -47,6 +47,23 @@ class TrainingState:
         """Return the weights to evaluate and keep: the moving average where there is one."""
         return dict(self.network.state_dict()) if self.average is None else self.average.weights
 
+    def is_finite(self) -> bool:
+        """Return whether weights, moving average and waiting gradients are numbers, all of them.
+
+        Gradients of fp16 that are not are left out: the scaler takes no step with them.
+        """
+        values = list(self.network.state_dict().values())
+        if self.average is not None:
+            values += self.average.weights.values()
+        if not self.scaler.is_enabled():
+            values += self._waiting_gradients().values()
+        finite = [value.isfinite().all() for value in values if value.is_floating_point()]
+        return bool(torch.stack(finite).all())
+
+    def _waiting_gradients(self) -> dict[str, Tensor]:
+        """Return the gradients that wait for an update, where several steps make one, by the weights' names."""
+        return {name: value.grad for name, value in self.network.named_parameters() if value.grad is not None}
+
     def count_steps_per_epoch(self, now: int) -> bool:
         """Take the number of steps an epoch; return whether it was another one before.
 
@@ -73,9 +90,7 @@ class TrainingState:
         tensors, _ = optimiser_state(self.optimiser)
         if self.average is not None:
             tensors |= {f"raw.{name}": value for name, value in self.network.state_dict().items()}
-        # Gradients that wait for an update, where several steps make one.
-        waiting = {name: value.grad for name, value in self.network.named_parameters() if value.grad is not None}
-        tensors |= {f"gradient.{name}": value for name, value in waiting.items()}
+        tensors |= {f"gradient.{name}": value for name, value in self._waiting_gradients().items()}
         return Checkpoint(
             step=self.step, network=network_name, conventions=conventions, model=self.usable_weights(),
             training=tensors, state=self.counters(), numbers=self.numbers,
@@ -88,20 +103,27 @@ class TrainingState:
         if self.average is not None:
             for name, value in checkpoint.model.items():
                 self.average.weights[name].copy_(value)
-        for name, parameter in self.network.named_parameters():
-            waiting = checkpoint.training.get(f"gradient.{name}")
-            # In the parameter's own memory layout, as backward would make it.
-            parameter.grad = None if waiting is None else torch.empty_like(parameter).copy_(waiting)
         state = checkpoint.state
         load_optimiser(self.optimiser, checkpoint.training, state["optimiser"])
         if state["scaler"]:
             self.scaler.load_state_dict(dict(state["scaler"]))
+        self._load_gradients(checkpoint.training, saved_scale=state["scaler"].get("scale", 1.0))
         self.step, self.updates, self.epoch = checkpoint.step, state["updates"], state["epoch"]
         self.schedule_step, self.steps_per_epoch = state["schedule_step"], state["steps_per_epoch"]
         self.unjudged = state["unjudged"]
         self.position, self.best_ap, self.numbers = state["position"], state["best_ap"], dict(checkpoint.numbers)
         factor, best, waited = state["plateau"]
         self.plateau = PlateauState(factor=factor, best=best, waited_epochs=waited)
+
+    def _load_gradients(self, tensors: Mapping[str, Tensor], *, saved_scale: float) -> None:
+        """Take up gradients that wait for an update: scaled as this scaler has it, which may be another precision's."""
+        ratio = self.scaler.get_scale() / saved_scale
+        for name, parameter in self.network.named_parameters():
+            waiting = tensors.get(f"gradient.{name}")
+            # In the parameter's own memory layout, as backward would make it.
+            parameter.grad = None if waiting is None else torch.empty_like(parameter).copy_(waiting)
+            if parameter.grad is not None and ratio != 1.0:
+                parameter.grad.mul_(ratio)
 
 
 def load_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:

@@ -90,6 +90,7 @@ def test_a_window_reads_whole_runs():
 def test_a_position_survives_json():
     position = beginning(EpochOrder(seed=3, shuffle="full"), epoch=4).after(2, 64).after(2, 32).after(3, 16)
     assert position.segments == (Segment(2, 96), Segment(3, 16))
+    assert position.samples_read == 2 * 96 + 3 * 16
     assert Position.from_dict(json.loads(json.dumps(position.as_dict()))) == position
 
 

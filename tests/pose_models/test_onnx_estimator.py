@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pose_models.export import export
-from pose_models.onnx_estimator import OnnxEstimator
+from pose_models.onnx_estimator import OnnxEstimator, open_session
 from pose_models.parity import generated_crops
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -47,3 +47,16 @@ def test_few_crops_are_for_all_cores_together_and_many_for_each(exported, monkey
     estimator.keypoints(crops)
     assert {threads for threads, _ in sizes} == {1}
     assert sorted((size for _, size in sizes), reverse=True) == [4, 4, 4, 3, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("device", "number"), [("cuda", "0"), ("cuda:0", "0"), ("cuda:1", "1"), ("cuda:12", "12"), ("auto", "0")]
+)
+def test_a_gpu_is_the_one_that_was_asked_for(monkeypatch, device, number):
+    asked = []
+    monkeypatch.setattr(
+        onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    )
+    monkeypatch.setattr(onnxruntime, "InferenceSession", lambda model, sess_options, providers: asked.append(providers))
+    open_session(b"", device=device)
+    assert asked == [[("CUDAExecutionProvider", {"device_id": number}), "CPUExecutionProvider"]]

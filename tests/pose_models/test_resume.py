@@ -121,7 +121,7 @@ def test_another_network_is_refused_before_the_store_is_looked_at(tmp_path, stor
 def test_the_order_may_change_between_epochs_but_not_within_one(store, tmp_path, name):
     other = {"seed": 9, "shuffle": "full", "window": 8}[name]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pose_models.train._LOG_EVERY_S", 0.0)  # progress at every step
+        patch.setattr("pose_models.epoch_progress._TELL_EVERY_S", 0.0)  # progress at every step
         stopped(store, tmp_path / "run", StopAt("train", 1), epochs=2)
     assert checkpoint_steps(tmp_path / "run") == [1]
     with pytest.raises(ResumeMismatchError, match=f"{name} was .* in the middle of an epoch"):

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from pose_data.errors import ModelError, StoreError, UsageError
+from pose_data.errors import InterruptedRun, ModelError, StoreError, UsageError
 from pose_data.events import Event
+from pose_data.reader import open_readable
 from pose_data.store import open_store
 from pose_models import train as train_module
 from pose_models.checkpoint import checkpoint_steps, load_checkpoint
@@ -135,6 +136,54 @@ def test_an_existing_run_is_not_overwritten_unasked(store, tmp_path):
     assert train(store, tmp_path / "run", epochs=1, overwrite=True).steps == 3
 
 
+def test_a_run_in_place_of_another_leaves_nothing_of_it_but_foreign_files(store, tmp_path):
+    out = tmp_path / "run"
+    train(store, out, epochs=2, report=True)
+    (out / "notes.txt").write_text("mine")
+    began_s = time.time()
+    time.sleep(1.1)  # TensorBoard names its files by the second
+    train(store, out, epochs=1, evaluate_every=1, overwrite=True)
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert max(line["step"] for line in lines) == 3
+    assert [path.name for path in (out / "pictures").iterdir()] == ["epoch-0001.png"]
+    assert len(list((out / "tensorboard").glob("events*"))) == 1
+    assert sorted(path.name for path in out.iterdir() if path.stat().st_mtime < began_s) == ["notes.txt"]
+    assert not (out / "report").exists()
+
+
+def test_a_run_that_cannot_begin_leaves_the_one_before_it_alone(store, tmp_path):
+    out = tmp_path / "run"
+    train(store, out, epochs=1)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(ModelError, match="store-mismatch"):
+        train(store, out, network="hourglass-s1-256x256", overwrite=True)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_progress_of_an_epoch_goes_on_where_it_was_left_and_reaches_its_end(store, tmp_path, monkeypatch):
+    monkeypatch.setattr("pose_models.epoch_progress._TELL_EVERY_S", 0.0)
+    plain, calls = train_module.any_says, []
+
+    def stop_after_the_second_step(value, place):
+        calls.append(value)
+        return len(calls) == 2
+
+    def progress(events):
+        return [(event.done, event.total) for event in events if event.kind == "progress" and event.stage == "train"]
+
+    monkeypatch.setattr(train_module, "any_says", stop_after_the_second_step)
+    events: list[Event] = []
+    with pytest.raises(InterruptedRun):
+        train(store, tmp_path / "run", epochs=1, on_event=events.append)
+    samples = open_readable(open_store(store)["train2017"]).samples.count
+    assert progress(events) == [(8, samples), (16, samples)]
+    monkeypatch.setattr(train_module, "any_says", plain)
+    events.clear()
+    train(store, tmp_path / "run", epochs=1, resume=True, on_event=events.append)
+    assert set(progress(events)) == {(samples, samples)}
+    assert 16 < samples <= 24
+
+
 def test_a_torn_checkpoint_is_passed_over_and_that_is_said(store, tmp_path):
     train(store, tmp_path / "run")
     file = tmp_path / "run" / "checkpoints" / "step-00000006" / "model.safetensors"
@@ -159,6 +208,24 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_samples(store, tmp_path):
         train(store, tmp_path / "run", optimiser="sgd", learning_rate=1e3, momentum=0.99, epochs=30, ema_decay=0.0)
     assert "annotations 10" in caught.value.where
     assert caught.value.exit_code == 9
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_weights_that_are_not_finite_are_never_saved(store, tmp_path, monkeypatch, accumulate):
+    plain = train_module._Training._forward_backward
+
+    def with_a_gradient_that_is_not_finite(self, sample):
+        loss = plain(self, sample)
+        if self._state.epoch == 1:  # of which every loss is finite until weights are changed, and the last step's too
+            next(self._state.network.parameters()).grad[0] = float("nan")
+        return loss
+
+    monkeypatch.setattr(train_module._Training, "_forward_backward", with_a_gradient_that_is_not_finite)
+    batch = open_readable(open_store(store)["train2017"]).samples.count  # one step an epoch
+    with pytest.raises(ModelError, match="the weights are not finite after step 2; no checkpoint") as caught:
+        train(store, tmp_path / "run", epochs=3, batch_size=batch, accumulate=accumulate, ema_decay=0.0)
+    assert caught.value.code == "weights-not-finite"
+    assert checkpoint_steps(tmp_path / "run") == [1]
 
 
 def test_store_and_network_that_do_not_fit_are_told_apart(store, tmp_path):
@@ -335,6 +402,40 @@ except PoseError as error:
     sys.stderr.write(error.code)
     sys.exit(error.exit_code)
 """
+
+
+_LAST_LOSS_OF_THE_OTHER_ONE = """
+import sys
+import torch
+torch.set_num_threads(1)
+from pose_data.errors import PoseError
+from pose_models import train
+plain = train._Training._forward_backward
+def last_step(self):
+    return self._state.epoch == 1 and self._state.step + 1 == 2 * self._state.steps_per_epoch
+def forward_backward(self, sample):
+    if last_step(self) and self._place.rank == 1:
+        sample.images[:] = float("nan")
+    return plain(self, sample)
+train._Training._forward_backward = forward_backward
+try:
+    options = {"batch_size": 4, "epochs": 2, "ema_decay": 0.0, "report": False}
+    train.run("small-128x96", data=sys.argv[1], out=sys.argv[2], device="cpu", threads=1, **options)
+except PoseError as error:
+    sys.stderr.write(error.code)
+    sys.exit(error.exit_code)
+"""
+
+
+def test_a_loss_of_another_process_in_the_last_step_is_not_saved(store, tmp_path):
+    children = two_processes(_LAST_LOSS_OF_THE_OTHER_ONE, store, tmp_path / "run")
+    told = [child.communicate(timeout=60)[1] for child in children]
+    assert [child.returncode for child in children] == [9, 9], told
+    assert told[0].endswith("weights-not-finite")
+    assert told[1].endswith("loss-not-finite")
+    steps = checkpoint_steps(tmp_path / "run")
+    assert len(steps) == 1  # of the first epoch
+    assert all(bool(value.isfinite().all()) for value in weights_of(tmp_path / "run").values())
 
 
 @pytest.mark.parametrize(
