@@ -106,15 +106,6 @@ class Slots:
         """Let another have the slot; also on behalf of a thread that will never come back."""
         self._semaphore.release()
 
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Lend the slot that the caller holds to others."""
-        self._semaphore.release()
-        try:
-            yield
-        finally:
-            self._semaphore.acquire()
-
 
 def run_remote_task(task: ShardTask) -> ShardOutcome:
     """Make a shard on a cluster's worker; it stops when the lock is no longer the one it was started under."""
@@ -153,7 +144,9 @@ def run_task(
     slots: Slots | None = None,
     tries: int = 1,
 ) -> ShardOutcome:
-    """Make a shard in a thread of its own and watch it; return what became of it, never raise.
+    """Make a shard in a thread of its own and watch it; return what became of it, whatever its data and the disk do.
+
+    Only errors of the program itself are raised.
 
     A picture that takes longer than the limit makes the outcome ``stalled``: the thread cannot be ended
     and is left behind, but writes nothing any more. A shard during which an earlier process died is not begun:
@@ -228,18 +221,31 @@ class _Watched:
             self._computing = False
             self._slots.give_back()
 
-    @contextmanager
-    def _slot(self) -> Iterator[None]:
+    def _take_slot(self) -> None:
         self._slots.take()
         with self._turn:
             self._computing = True
             if self._abandoned:  # while it waited
                 self._give_slot_back()
+
+    @contextmanager
+    def _slot(self) -> Iterator[None]:
+        self._take_slot()
         try:
             yield
         finally:
             with self._turn:
                 self._give_slot_back()
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """Lend the slot to others; a thread that never comes back from waiting holds none that could be taken back."""
+        with self._turn:
+            self._give_slot_back()
+        try:
+            yield
+        finally:
+            self._take_slot()
 
     def _before_picture(self, name: str) -> None:
         if self._abandoned or self._should_stop():
@@ -264,7 +270,7 @@ class _Watched:
                 self._picture_began_s = time.monotonic()
                 record = make_shard(
                     job, self._task.shard, before_picture=self._before_picture, before_write=self._before_write,
-                    culprits=load_culprits(job.split), waiting=self._slots.waiting,
+                    culprits=load_culprits(job.split), waiting=self._waiting,
                 )  # fmt: skip
             self._outcome = outcome_of(record)
         except _StopShard:

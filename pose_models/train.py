@@ -107,14 +107,15 @@ def run(
                 "output-exists", "there is a run already", where=str(out),
                 hint="--resume goes on with it, --overwrite begins again",
             )  # fmt: skip
-        log = RunLog(folder, writes=place.leads)
-        training = _Training(chosen, store, folder, place, threads, stop, log, on_event, begins=begins)
-        if begins:
-            training.begin(overwrite=overwrite)
-        with log:
-            if not begins:
-                training.go_on(changes)
-            return training.run()
+        with enough_memory(chosen.batch_size):
+            log = RunLog(folder, writes=place.leads)
+            training = _Training(chosen, store, folder, place, threads, stop, log, on_event, begins=begins)
+            if begins:
+                training.begin(overwrite=overwrite)
+            with log:
+                if not begins:
+                    training.go_on(changes)
+                return training.run()
 
 
 class _Training:
@@ -138,8 +139,7 @@ class _Training:
             load_backbone(network, Path(config.pretrained))
         if config.freeze_backbone:
             freeze_backbone(network)
-        with enough_memory(config.batch_size):
-            self._state = self._fresh_state(network.to(place.device))
+        self._state = self._fresh_state(network.to(place.device))
         self._state.samples = {"train": open_readable(self._split).samples, "val": open_readable(self._val).samples}
         self._truth: GroundTruth | None = None
         self._judged: Result | None = None
@@ -251,9 +251,8 @@ class _Training:
         sample = self._task.sample(batch, epoch=state.epoch)
         for group in state.optimiser.param_groups:
             group["lr"] = config.learning_rate * self._factor() * group["lr_scale"]
-        with enough_memory(config.batch_size):
-            loss = self._forward_backward(sample)
-            return loss, self._update() if (state.step + 1) % config.accumulate == 0 else None
+        loss = self._forward_backward(sample)
+        return loss, self._update() if (state.step + 1) % config.accumulate == 0 else None
 
     def _factor(self) -> float:
         factor = self._schedule.factor(self._state.schedule_step, self._state.steps_per_epoch)

@@ -137,6 +137,62 @@ def test_a_picture_that_takes_too_long_makes_the_shard_stalled(job):
     assert markers(job) == ["0"]
 
 
+class CountedSlots(tasks.Slots):
+    """Slots that know how many are free."""
+
+    def __init__(self, count):
+        super().__init__(count)
+        self.free = count
+        self._turn = threading.Lock()
+
+    def take(self):
+        super().take()
+        with self._turn:
+            self.free -= 1
+
+    def give_back(self):
+        with self._turn:
+            self.free += 1
+        super().give_back()
+
+
+@pytest.mark.parametrize("hangs_in", ["a lent write", "a picture", "nothing"])
+def test_a_thread_that_hangs_leaves_as_many_slots_as_there_were(job, monkeypatch, hangs_in):
+    hangs, goes_on, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def making(job, shard, *, before_picture, before_write, culprits, waiting):
+        try:
+            before_picture("a.jpg")
+            with waiting():
+                free.append(slots.free)
+                if hangs_in == "a lent write":
+                    hangs.set()
+                    goes_on.wait(20)
+            free.append(slots.free)
+            if hangs_in == "a picture":
+                hangs.set()
+                goes_on.wait(20)
+            before_picture("b.jpg")
+            raise PoseError("failed", "all the same")
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(tasks, "make_shard", making)
+    slots, free = CountedSlots(2), []
+    outcome = run_task(task_of(job, 0, timeout_s=0.2), should_stop=lambda: False, slots=slots)
+    assert outcome.status == ("failed" if hangs_in == "nothing" else "stalled")
+    assert hangs.is_set() == (hangs_in != "nothing")
+    assert slots.free == 2  # though the thread is still there
+    goes_on.set()
+    assert ended.wait(10)
+    deadline_s = time.monotonic() + 10
+    while any(thread.name == "shard-0" for thread in threading.enumerate()) and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    assert slots.free == 2
+    assert free[0] == 2  # lent while it waits
+    assert free[1] == (2 if hangs_in == "a lent write" else 1)
+
+
 def test_a_damaged_plan_is_a_failed_outcome_with_the_errors_fields(job):
     job.plan_path.write_bytes(b"torn")
     outcome = run(job, 0)

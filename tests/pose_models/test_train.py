@@ -319,6 +319,20 @@ def test_a_run_of_a_gpu_goes_on_on_the_processor(store, tmp_path):
     np.testing.assert_allclose((*first.losses, *rest.losses), whole.losses, rtol=2e-2)
 
 
+@pytest.mark.parametrize("where", ["_fresh_state", "go_on", "_step", "_judge"])
+def test_wherever_memory_runs_out_it_says_what_fits(store, tmp_path, monkeypatch, where):
+    def without_memory(self, *_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    if where == "go_on":
+        train(store, tmp_path / "run", epochs=1)
+    monkeypatch.setattr(train_module._Training, where, without_memory)
+    with pytest.raises(ModelError, match="not enough memory for a batch of 8") as caught:
+        train(store, tmp_path / "run", epochs=1, resume=where == "go_on")
+    assert caught.value.code == "out-of-memory"
+    assert "--batch-size 4" in caught.value.hint
+
+
 def test_intermediate_supervision_trains(store, tmp_path):
     report = train(store, tmp_path / "run", network="hourglass-small-128x96", epochs=1, evaluate_every=1, ema_decay=0.0)
     assert np.isfinite(report.loss)
