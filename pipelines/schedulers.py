@@ -21,8 +21,8 @@ Outcomes = Generator[ShardOutcome | None, None, None]
 Runner = Callable[[Sequence[ShardTask]], Outcomes]
 """Takes tasks, yields each one's outcome as it ends, and None in between: ten times a second while nothing ends.
 
-Raises errors of the program itself, and StorageError where a cluster is lost. Closing what it gives stops the tasks that
-are left, and waits a little for those that run."""
+Raises errors of the program itself, and StorageError where a cluster is lost. Closing what it gives stops the tasks
+that are left, and waits a little for those that run."""
 
 _POLL_S = 0.1
 _GATHER_S = 2.0
