@@ -16,6 +16,7 @@ import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
+from pose_data.aligned import ALIGNMENT_BYTES, aligned_array
 from pose_data.errors import DamageError
 from pose_data.layout import ArrayLayout
 from pose_data.manifest import shard_key
@@ -74,19 +75,19 @@ class _Read:
 class Scratch:
     """Memory that one thread uses again and again."""
 
-    coded: bytearray = field(default_factory=bytearray)
+    coded: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
     decoded: dict[str, _Array] = field(default_factory=dict)
 
-    def coded_view(self, size_bytes: int) -> memoryview:
+    def coded_view(self, size_bytes: int) -> npt.NDArray[np.uint8]:
         """Return memory for so many coded bytes."""
         if len(self.coded) < size_bytes:
-            self.coded = bytearray(size_bytes)
-        return memoryview(self.coded)[:size_bytes]
+            self.coded = aligned_array((size_bytes,), np.uint8)
+        return self.coded[:size_bytes]
 
     def chunk(self, layout: ArrayLayout, chunk_rows: int) -> _Array:
         """Return memory for one decoded chunk of an array."""
         if layout.name not in self.decoded:
-            self.decoded[layout.name] = np.empty((chunk_rows, *layout.row_shape), layout.dtype)
+            self.decoded[layout.name] = aligned_array((chunk_rows, *layout.row_shape), layout.dtype)
         return self.decoded[layout.name]
 
 
@@ -180,9 +181,8 @@ class ChunkRows:
         decoded = scratch.chunk(task.layout, self._chunk_rows)
         for block in _blocks(parts):
             first, end = block[0].offset, block[-1].offset + block[-1].length
-            view = scratch.coded_view(end - first)
-            self._read(task.key, _Read(first, end, [view]), block)
-            data = np.frombuffer(view, np.uint8)
+            data = scratch.coded_view(end - first)
+            self._read(task.key, _Read(first, end, [data]), block)
             data.setflags(write=False)
             for part in block:
                 begin = part.offset - first
@@ -274,12 +274,20 @@ class ChunkRows:
         return found
 
 
+def _follows(offset: int, end: int) -> bool:
+    """Return whether what begins at ``offset`` lies behind what ends at ``end``: there may be zeros between them."""
+    return 0 <= offset - end < ALIGNMENT_BYTES
+
+
 def _add(reads: list[_Read], offset: int, memory: Sequence[Memory], size_bytes: int) -> None:
     """Let memory be filled from ``offset`` on: by the last read where that ends there, as many as one call can fill."""
     last = reads[-1] if reads else None
-    if last is None or last.end != offset or len(last.memory) + len(memory) > _MOST_PIECES:
+    if last is None or not _follows(offset, last.end) or len(last.memory) + 1 + len(memory) > _MOST_PIECES:
         last = _Read(offset, offset, [])
         reads.append(last)
+    if last.end < offset:
+        last.memory.append(bytearray(offset - last.end))
+        last.end = offset
     last.memory += memory
     last.end += size_bytes
 
@@ -289,7 +297,7 @@ def _blocks(parts: Sequence[_Part]) -> list[list[_Part]]:
     blocks: list[list[_Part]] = []
     for part in parts:
         last = blocks[-1] if blocks else []
-        follows = last and last[-1].offset + last[-1].length == part.offset
+        follows = last and _follows(part.offset, last[-1].offset + last[-1].length)
         if follows and part.offset + part.length - last[0].offset <= MOST_BLOCK_BYTES:
             last.append(part)
         else:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from zarr.abc.store import Store
 
+from pose_data.aligned import aligned_array
 from pose_data.batch_memory import Allocate, MemoryPool
 from pose_data.chunk_rows import ChunkRows
 from pose_data.cores import usable_cores
@@ -174,7 +175,7 @@ class BatchReader:
         threads: int | None = None,
         reuse_memory: bool = False,
         check: bool = True,
-        allocate: Allocate = np.empty,
+        allocate: Allocate = aligned_array,
         most_persons: int = 0,
     ) -> None:
         self.split = open_readable(split) if isinstance(split, Split) else split

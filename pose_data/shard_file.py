@@ -2,8 +2,10 @@
 
 The format is Zarr v3 ``sharding_indexed`` with the index at the end: chunks one after another,
 each followed by its CRC-32C, then for every chunk its offset and length (uint64, little endian),
-then the CRC-32C of that index (https://zarr-specs.readthedocs.io, codec "sharding-indexed"). Chunks are
-streamed because handing a whole shard to zarr-python takes eight times the memory.
+then the CRC-32C of that index (https://zarr-specs.readthedocs.io, codec "sharding-indexed"). Chunks that are not
+compressed begin at multiples of 64 bytes, with zeros before them: they are copied as they are, which is faster so
+(:mod:`pose_data.aligned`). Chunks are streamed because handing a whole shard to zarr-python takes eight times the
+memory.
 """
 
 import os
@@ -15,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from numcodecs import blosc, zstd
 
+from pose_data.aligned import padding_bytes
 from pose_data.atomic import AtomicFile
 from pose_data.errors import DamageError
 from pose_data.imaging import PictureProblem
@@ -141,6 +144,9 @@ class ShardWriter:
         if len(rows) != self._chunk_rows:
             raise AssertionError(f"{self._layout.name}: {len(rows)} rows in a chunk of {self._chunk_rows}")
         coded, crc = encode_chunk(self._layout, rows)
+        padding = padding_bytes(self._file.size_bytes) if self._layout.codec == "none" else 0
+        if padding:
+            self._file.write(bytes(padding))
         self._index[self._chunks] = self._file.size_bytes, len(coded) + _CRC_BYTES
         self._file.write(coded)
         self._file.write(crc)

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pose_data.aligned import aligned_array
 from pose_data.batch_memory import KEPT_BATCHES
 from pose_data.order import EpochOrder, Position, Samples
 from pose_data.reader import Batch, BatchReader, ReadableSplit
@@ -75,7 +76,7 @@ class SampleStream:
         self._reader = BatchReader(
             split, batch_size=batch_size, arrays=arrays, order=order, rank=rank, world_size=world_size,
             threads=threads, reuse_memory=True, most_persons=most_persons,
-            allocate=_pinned_array if self.device.type == "cuda" else np.empty,
+            allocate=_pinned_array if self.device.type == "cuda" else aligned_array,
         )  # fmt: skip
         self._position = self._reader.position
         self._copies: Copies | None = None  # made in the process that uses it
