@@ -37,8 +37,14 @@ CANDIDATES = {**STORE_CANDIDATES, **PEER_CANDIDATES}
 
 GROUPS: dict[str, tuple[str, list[str]]] = {
     "stores": ("float32", ["ours lossless", "zarr-python lossless", "zarrs lossless", "TensorStore lossless"]),
-    "raw": ("float32", ["ours raw", "memmap float32", "memmap uint8", "Arrow IPC", "FFCV raw"]),
-    "uint8": ("uint8", ["ours raw", "ours lossless", "memmap uint8", "Arrow IPC", "FFCV raw"]),
+    "raw": (
+        "float32",
+        ["ours raw", "memmap float32", "memmap float32, aligned", "memmap uint8", "Arrow IPC", "FFCV raw"],
+    ),
+    "uint8": (
+        "uint8",
+        ["ours raw", "ours lossless", "memmap uint8", "memmap uint8, aligned", "Arrow IPC", "FFCV raw"],
+    ),
     "peers": (
         "float32",
         ["ours lossless", "ours raw", "COCO folder, DataLoader", "WebDataset", "MosaicML streaming", "LitData", "LMDB"],
@@ -57,8 +63,12 @@ BARS = {
         ("ours lossless", "zarrs lossless", 1.4),
         ("ours lossless", "TensorStore lossless", 1.2),
     ],
-    "raw": [("ours raw", "memmap float32", 0.55)],
-    "uint8": [("ours raw", "memmap uint8", 0.7), ("ours raw", "FFCV raw", 1.2)],
+    "raw": [("ours raw", "memmap float32", 0.55), ("ours raw", "memmap float32, aligned", 0.55)],
+    "uint8": [
+        ("ours raw", "memmap uint8", 0.7),
+        ("ours raw", "memmap uint8, aligned", 0.7),
+        ("ours raw", "FFCV raw", 1.2),
+    ],
     "peers": [
         ("ours lossless", "COCO folder, DataLoader", 15.0),
         ("ours lossless", "WebDataset", 3.0),

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from pose_data.aligned import aligned_array
 from pose_data.order import EpochOrder
 from pose_data.reader import BatchReader
 from pose_data.store import open_store
@@ -81,8 +82,8 @@ def _converted(maps: _Array, kind: str, out: _Array) -> _Array:
     return np.multiply(maps, _SCALE, out=out[: len(maps)]) if kind == "float32" else maps
 
 
-def _buffers(cores: int) -> list[_Array]:
-    return [np.empty((BATCH, *MAPS), np.float32) for _ in range(2 * cores + 2)]
+def _buffers(cores: int, empty: Callable[..., _Array] = np.empty) -> list[_Array]:
+    return [empty((BATCH, *MAPS), np.float32) for _ in range(2 * cores + 2)]
 
 
 def _of_zarr(store: str, pipeline: str | None) -> Candidate:
@@ -148,14 +149,17 @@ def _tensorstore(folder: Path, cores: int, maps: str) -> Epochs:
     return epochs
 
 
-def _memmap(name: str) -> Candidate:
-    """Rows of mapped ``.npy`` files in full random order, taken by threads into memory that is used again."""
+def _memmap(name: str, empty: Callable[..., _Array] = np.empty) -> Candidate:
+    """Rows of mapped ``.npy`` files in full random order, taken by threads into memory that is used again.
+
+    ``empty`` makes that memory; with ``aligned_array`` it begins where ours does, which a user would have to know of.
+    """
 
     def open_candidate(folder: Path, cores: int, maps: str) -> Epochs:
         images, heatmaps, keypoints = (plain_arrays(folder, array) for array in ("images", name, "keypoints"))
-        pool, floats = ThreadPoolExecutor(cores), _buffers(cores)
-        pixels = [np.empty((BATCH, *images.shape[1:]), np.uint8) for _ in floats]
-        taken = [np.empty((BATCH, *MAPS), heatmaps.dtype) for _ in floats]
+        pool, floats = ThreadPoolExecutor(cores), _buffers(cores, empty)
+        pixels = [empty((BATCH, *images.shape[1:]), np.uint8) for _ in floats]
+        taken = [empty((BATCH, *MAPS), heatmaps.dtype) for _ in floats]
 
         def epochs(epoch: int) -> Iterator[Delivery]:
             order = np.random.default_rng(epoch).permutation(len(images))
@@ -187,4 +191,6 @@ STORE_CANDIDATES: dict[str, Candidate] = {
     "TensorStore lossless": _tensorstore,
     "memmap float32": _memmap("maps_float32"),
     "memmap uint8": _memmap("maps_uint8"),
+    "memmap float32, aligned": _memmap("maps_float32", aligned_array),
+    "memmap uint8, aligned": _memmap("maps_uint8", aligned_array),
 }

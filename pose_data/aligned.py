@@ -1,8 +1,8 @@
 """Memory that begins where a cache line does, so that copies are fast.
 
 A processor copies between two places much faster where both begin at the same byte of a cache line: out of the page
-cache by a quarter on the AMD EPYC that was measured (18.6 instead of 23.5 µs for a crop of 147 KB), and with AVX-512
-every load that crosses a line counts twice. NumPy's arrays begin at any multiple of 16 bytes.
+cache a crop of 147 KB takes 17 µs instead of 28 on the AMD EPYC that was measured (``docs/reading.md``), and with
+AVX-512 every load that crosses a line counts twice. NumPy's arrays begin at any multiple of 16 bytes.
 """
 
 import math
