@@ -22,6 +22,7 @@ def report_error(error: PoseError, arguments: Sequence[str]) -> int:
 
 def report_usage(message: str, command: str, arguments: Sequence[str]) -> int:
     """Tell that the command line cannot be understood; return the exit code."""
+    message = " ".join(message.split())  # choices come one a line
     hint = f"{command} --help"
     say(f"error: {message} [usage]\n\nhint: {hint}")
     fields = {"kind": "UsageError", "code": "usage", "message": message, "where": "", "hint": hint}

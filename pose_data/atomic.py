@@ -90,7 +90,7 @@ def storage_errors(what: str, path: Path) -> Iterator[None]:
 
 def _storage_error(what: str, path: Path, error: OSError) -> StorageError:
     where = str(error.filename or path)
-    kept = "finished shards are kept; nothing half-written was left under a final name"
+    kept = "what was finished is kept; nothing half-written was left under a final name"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         free = _free_bytes(path)
         return StorageError(
@@ -106,7 +106,7 @@ def _storage_error(what: str, path: Path, error: OSError) -> StorageError:
         )  # fmt: skip
     return StorageError(
         "io-error", f"{what} stopped: {error.strerror or error}; {kept}", where=where,
-        hint="look at the disk; running the same command again continues",
+        hint="look at the disk, and run the same command again",
     )  # fmt: skip
 
 

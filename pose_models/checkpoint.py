@@ -7,6 +7,7 @@ before, and that is said.
 """
 
 import json
+import re
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ __all__ = [
 _FORMAT = 2
 _KEPT = 2
 _FILES = ("model.safetensors", "training.safetensors")
+_STEP = re.compile(r"step-([0-9]{8,})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +102,9 @@ def read_best(run: Path) -> tuple[int, float] | None:
 
 
 def checkpoint_steps(run: Path) -> list[int]:
-    """Return the steps of the checkpoints that are there, the latest first."""
-    return sorted((int(path.name[5:]) for path in (run / "checkpoints").glob("step-*") if path.is_dir()), reverse=True)
+    """Return the steps of the checkpoints that are there, the latest first; folders of other names are none."""
+    found = (_STEP.fullmatch(path.name) for path in (run / "checkpoints").glob("step-*") if path.is_dir())
+    return sorted((int(name[1]) for name in found if name), reverse=True)
 
 
 def load_checkpoint(
@@ -123,6 +126,11 @@ def load_checkpoint(
         except ModelError as error:
             problems.append(str(error))
             say(f"{error.message}; the checkpoint before it is used — {place}")
+    if not run.is_dir():
+        raise ModelError(
+            "checkpoint-missing", "there is no such run", where=str(run),
+            hint="the folder that posetrain run --out, or posetrain import, made",
+        )  # fmt: skip
     raise ModelError(
         "checkpoint-missing", "the run has no checkpoint that is whole" + (f": {problems[0]}" if problems else ""),
         where=str(run), hint="posetrain run makes one at the end of every epoch",

@@ -43,7 +43,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     ``weights-code`` (a pickle that asks for code).
     """
     if not path.is_file():
-        raise ModelError("weights-missing", "there is no such weights file", where=str(path))
+        raise ModelError(
+            "weights-missing", "there is no such weights file", where=str(path),
+            hint="is the path right? Nothing is downloaded; docs/checkpoints.md lists whose files are known",
+        )  # fmt: skip
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
     tensors = _tensors_of(content)
     if not tensors:
@@ -111,7 +114,8 @@ def _wanted_global(message: str) -> str:
 
 
 def _unreadable(path: Path, error: Exception) -> ModelError:
-    reason = str(error).strip().split("\n", 1)[0][:200] or "it ends early"
+    # Without what torch advises then, which would have the file's code run.
+    reason = str(error).strip().split("\n", 1)[0].split(". ", 1)[0][:200] or "it ends early"
     return ModelError(
         "weights-unreadable",
         f"the file is truncated or not a weights file ({reason})",

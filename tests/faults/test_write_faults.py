@@ -182,7 +182,7 @@ def test_a_full_disk_is_named_with_what_is_free(small_kit, tmp_path):
         small_kit.prepare(out)
     assert caught.value.code == "disk-full"
     assert "MB free" in caught.value.message
-    assert "finished shards are kept" in caught.value.message
+    assert "what was finished is kept" in caught.value.message
     assert "run the same command again" in caught.value.hint
 
 

@@ -82,7 +82,7 @@ def test_what_cannot_be_written_is_refused(run, state, tmp_path):
     export_weights(run, format="msra", overwrite=True)
     with pytest.raises(UsageError, match="format is 'onnx'"):
         export_weights(run, format="onnx")
-    with pytest.raises(ModelError, match="no checkpoint that is whole"):
+    with pytest.raises(ModelError, match="there is no such run"):
         export_weights(tmp_path / "absent", format="msra")
 
 

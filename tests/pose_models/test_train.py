@@ -197,6 +197,24 @@ def test_a_torn_checkpoint_is_passed_over_and_that_is_said(store, tmp_path):
         load_checkpoint(tmp_path / "run", "last")
 
 
+def test_folders_of_other_names_beside_the_checkpoints_are_left_alone(store, tmp_path):
+    train(store, tmp_path / "run", epochs=1)
+    for name in ("step-00000003 (copy)", "step-best", "step-7"):
+        (tmp_path / "run" / "checkpoints" / name).mkdir()
+    assert checkpoint_steps(tmp_path / "run") == [3]
+    assert load_checkpoint(tmp_path / "run").step == 3
+    train(store, tmp_path / "run", epochs=4, resume=True, evaluate_every=1)
+    assert (tmp_path / "run" / "checkpoints" / "step-best").is_dir()
+
+
+def test_a_run_that_is_not_there_is_told_from_one_without_a_checkpoint(tmp_path):
+    with pytest.raises(ModelError, match="there is no such run"):
+        load_checkpoint(tmp_path / "run")
+    (tmp_path / "run").mkdir()
+    with pytest.raises(ModelError, match="no checkpoint that is whole"):
+        load_checkpoint(tmp_path / "run")
+
+
 def test_what_is_left_of_a_save_that_was_killed_is_swept(store, tmp_path):
     (tmp_path / "run" / "checkpoints" / ".step-00000001.abc.partial").mkdir(parents=True)
     train(store, tmp_path / "run", epochs=1)

@@ -81,7 +81,7 @@ def test_a_store_that_is_not_there_is_named(posetrain, tmp_path):
 def test_a_run_that_is_not_there_is_named(posetrain, store, tmp_path):
     done = posetrain("evaluate", tmp_path / "run", "--data", store)
     assert done.code == 9
-    assert "no checkpoint that is whole" in done.err
+    assert "there is no such run" in done.err
 
 
 def test_train_and_evaluate_from_the_command_line(posedata, posetrain, coco, tmp_path):

@@ -21,6 +21,14 @@ def test_export_then_predict_with_the_file(posetrain, untrained_run, coco, tmp_p
         assert theirs["bbox"] == mine["bbox"]
 
 
+def test_choices_that_are_missing_are_told_in_one_line(posetrain, untrained_run):
+    done = posetrain("export", untrained_run)
+    assert done.code == 2
+    assert done.err.splitlines()[0] == (
+        "error: Missing option '--format'. Choose from: onnx, torchscript, openvino, mmpose, msra [usage]"
+    )
+
+
 def test_the_reports_for_machines(posetrain, untrained_run, tmp_path):
     done = posetrain("export", untrained_run, "--format", "torchscript", "--out", tmp_path / "a.pt", "--json")
     assert done.report["parity"]["largest_px"] <= 1e-3
@@ -43,7 +51,7 @@ def test_bench_for_people(posetrain, tmp_path):
         (["export", "RUN", "--format", "onnx", "--precision", "int8"], 2, "calibrated on real crops"),
         (["export", "RUN", "--format", "mmpose", "--flip-test"], 2, "takes weights alone"),
         (["bench", "RUN", "--batch-sizes", "one"], 2, "are not whole numbers"),
-        (["bench", "no-such-network"], 9, "no checkpoint that is whole"),
+        (["bench", "no-such-network"], 9, "there is no such run"),
     ],
 )
 def test_what_is_wrong_is_said(posetrain, untrained_run, arguments, code, told):

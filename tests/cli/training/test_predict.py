@@ -57,5 +57,5 @@ def test_what_is_wrong_is_said(posetrain, untrained_run, coco, tmp_path, monkeyp
 def test_a_run_that_is_not_there_is_named(posetrain, coco, tmp_path):
     done = posetrain("predict", tmp_path / "run", coco / "val", "--out", tmp_path / "out")
     assert done.code == 9
-    assert "no checkpoint that is whole" in done.err
+    assert "there is no such run" in done.err
     assert not (tmp_path / "out").exists()
