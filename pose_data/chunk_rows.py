@@ -36,7 +36,7 @@ _Places = Sequence[tuple[int, int] | None]
 """Offset and length of each chunk of a shard; None where the shard does not hold it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Wanted:
     """Rows of one shard (ascending, relative to it, may repeat) and for each the place in every array's batch.
 
@@ -51,6 +51,32 @@ class Wanted:
     """For each of ``rows`` its place among the arenas' rows."""
     places: Mapping[str, Sequence[_Array]] = field(default_factory=dict)
     """Array name → for each of ``rows`` an array of its own, likewise."""
+    _pieces: "_Pieces | None" = field(init=False, default=None)
+
+    def pieces(self, chunk_rows: int) -> "_Pieces":
+        """Return how the rows fall into chunks of so many: the same for every array, so it is found out once."""
+        if self._pieces is None:
+            chunks = (self.rows // chunk_rows).tolist()
+            changes = [place for place in range(1, len(chunks)) if chunks[place] != chunks[place - 1]]
+            borders = [0, *changes, len(chunks)]
+            self._pieces = _Pieces(
+                chunks=[chunks[first] for first in borders[:-1]],
+                places=[slice(first, end) for first, end in itertools.pairwise(borders)],
+                rows=(self.rows % chunk_rows).tolist(),
+                direct=len(set(self.rows.tolist())) == len(chunks),
+            )
+        return self._pieces
+
+
+@dataclass(frozen=True, slots=True)
+class _Pieces:
+    """``places`` are slices of the wanted rows, one for each of ``chunks``; ``rows`` are theirs within the chunks."""
+
+    chunks: list[int]
+    places: list[slice]
+    rows: list[int]
+    direct: bool
+    """No row is wanted twice: one call fills memory once."""
 
 
 class _Part(NamedTuple):
@@ -96,14 +122,11 @@ class _Task:
 
     __slots__ = ("_arena", "_arena_rows", "_places", "direct", "key", "layout", "rows", "shard")
 
-    def __init__(self, layout: ArrayLayout, key: str, wanted: Wanted, chunk_rows: int) -> None:
+    def __init__(self, layout: ArrayLayout, key: str, wanted: Wanted, pieces: _Pieces) -> None:
         self.layout, self.key, self.shard = layout, key, wanted.shard
         self._places = wanted.places.get(layout.name)
         self._arena, self._arena_rows = wanted.arena.get(layout.name), wanted.arena_rows
-        self.rows: list[int] = (wanted.rows % chunk_rows).tolist()
-        """Of ``places``, within their chunks."""
-        # One call fills memory once.
-        self.direct = bool((np.diff(wanted.rows) > 0).all())
+        self.rows, self.direct = pieces.rows, pieces.direct
 
     @property
     def places(self) -> Sequence[_Array]:
@@ -161,15 +184,13 @@ class ChunkRows:
         """Fill the places of one array. Raises DamageError or StorageError; places may then hold anything."""
         layout = self.layouts[array]
         key = self.key(array, wanted.shard)
-        chunks = wanted.rows // self._chunk_rows
-        borders = [0, *(np.flatnonzero(np.diff(chunks)) + 1).tolist(), len(chunks)]
-        numbers = chunks[borders[:-1]].tolist()
+        pieces = wanted.pieces(self._chunk_rows)
         index = self._index(array, wanted.shard)
         parts = [
-            _Part(chunk, slice(first, end), *self._place(index, chunk, key))
-            for chunk, (first, end) in zip(numbers, itertools.pairwise(borders), strict=True)
+            _Part(chunk, places, *self._place(index, chunk, key))
+            for chunk, places in zip(pieces.chunks, pieces.places, strict=True)
         ]
-        task = _Task(layout, key, wanted, self._chunk_rows)
+        task = _Task(layout, key, wanted, pieces)
         if layout.codec == "none":
             self._load_raw(task, parts, scratch)
         else:
