@@ -90,8 +90,13 @@ class VideoReader:
             number += 1
 
 
-def _opened(place: str, kind: VideoKind, open_timeout_ms: int) -> Any:
+def _silence() -> None:
+    """Have OpenCV write nothing to stderr by itself: what is wrong is told by our errors."""
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
+def _opened(place: str, kind: VideoKind, open_timeout_ms: int) -> Any:
+    _silence()
     if kind == "camera":
         capture = _capture(int(place), cv2.CAP_ANY, [])
         if capture is None:
@@ -175,6 +180,7 @@ class VideoWriter:
         self._size_wh = max(2, size_wh[0] // 2 * 2), max(2, size_wh[1] // 2 * 2)
         with storage_errors("writing a video", self.path):
             make_folder(self.path.parent)
+        _silence()
         self._writer = cv2.VideoWriter(
             str(self._partial), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), self._fps, self._size_wh
         )
@@ -192,7 +198,21 @@ class VideoWriter:
         self._writer.release()
         self._writer = None
         with storage_errors("writing a video", self.path):
-            if kind is None:
+            if kind is None and (whole := self._is_whole()):
                 replace_file(self._partial, self.path)
             else:
                 remove_file(self._partial)
+        if kind is None and not whole:
+            raise StorageError(
+                "video-not-writable", f"not all of a video's {self.frames} frames could be written",
+                where=str(self.path), hint="is the disk full?",
+            )  # fmt: skip
+
+    def _is_whole(self) -> bool:
+        """Return whether the file says that it has all frames: OpenCV does not tell whether it could write them."""
+        capture = _capture(str(self._partial), cv2.CAP_FFMPEG, [])
+        if capture is None:
+            return False
+        count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        capture.release()
+        return count >= self.frames

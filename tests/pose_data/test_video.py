@@ -1,5 +1,8 @@
 """Videos that are whole, cut off, empty and absent, and videos that are written."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -54,6 +57,31 @@ def test_a_failure_leaves_no_file(tmp_path):
 def test_without_a_frame_there_is_no_file(tmp_path):
     with VideoWriter(tmp_path / "a.mp4", fps=5):
         pass
+    assert list(tmp_path.iterdir()) == []
+
+
+_ON_A_FULL_DISK = """
+import resource, sys
+import numpy as np
+from pathlib import Path
+from pose_data.errors import StorageError
+from pose_data.video import VideoWriter
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+frames = np.random.default_rng(0).integers(0, 256, (60, 240, 320, 3), dtype=np.uint8)
+try:
+    with VideoWriter(Path(sys.argv[1]), fps=25) as writer:
+        for frame in frames:
+            writer.write(frame)
+except StorageError as error:
+    sys.exit(f"{error.code}: {error.message}")
+"""
+
+
+def test_a_video_that_the_disk_has_no_room_for_is_no_video(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", _ON_A_FULL_DISK, str(tmp_path / "a.mp4")], capture_output=True, text=True, check=False
+    )
+    assert done.stderr.strip() == "video-not-writable: not all of a video's 60 frames could be written"
     assert list(tmp_path.iterdir()) == []
 
 
