@@ -38,7 +38,7 @@ class CropRows:
     def draw(self, picture: Picture, row: int, out: Pixels, scratch: Pixels | None = None) -> None:
         """Fill ``out`` with a person's crop. Raises PictureProblem (``mask-missing``)."""
         recipe = self._recipe
-        pixels = picture.pixels if picture.padded is None else picture.padded
+        pixels = picture.to_warp
         mask = self._mask(pixels, row) if recipe.background == "white" else None
         if recipe.geometry == "square":
             _square_row(recipe, pixels, mask, self.geometry.boxes_xywh_image[row], out)

@@ -67,6 +67,11 @@ class Picture:
     padded: Pixels | None = None
     """The same pixels with an unused fourth channel, (H, W, 4): OpenCV warps four channels twice as fast as three."""
 
+    @property
+    def to_warp(self) -> Pixels:
+        """Return what :func:`warp_crop` is to be given: a view of three channels of four it would copy, each time."""
+        return self.pixels if self.padded is None else self.padded
+
 
 # ----------------------------------------------------------------------------------- decoding
 

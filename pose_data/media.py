@@ -4,7 +4,7 @@ import glob
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +23,7 @@ _CAMERA = re.compile(r"(?:camera:)?(\d{1,4})")
 _LONGEST_SIDE_PX = 32_766
 """OpenCV's warp takes no longer sides than 16 bits."""
 _RECONNECT_WAIT_S = 1.0
+_LEAST_MISSING_S, _LEAST_MISSING_SHARE = 1.5, 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,8 @@ class Frame:
     time_s: float = 0.0
     fps: float = 0.0
     pixels: npt.NDArray[np.uint8] | None = None
+    padded: npt.NDArray[np.uint8] | None = None
+    """The same pixels with an unused fourth channel, where the decoder made them so; see ``imaging.Picture``."""
     live: bool = False
     """Of a camera or stream: it does not wait, and the newest frame counts."""
     expected: int = 0
@@ -62,6 +65,15 @@ class Frame:
     """When it had been read and decoded, on the clock of ``time.perf_counter``."""
     code: str = ""
     detail: str = ""
+
+    @property
+    def to_warp(self) -> npt.NDArray[np.uint8] | None:
+        """Return what ``imaging.warp_crop`` is to be given, None where there are no pixels."""
+        return self.pixels if self.padded is None else self.padded
+
+    def without_pixels(self) -> "Frame":
+        """Return the frame's facts alone."""
+        return replace(self, pixels=None, padded=None)
 
 
 def find_sources(inputs: Sequence[str | Path], *, leave_out: Path | None = None) -> list[Source]:
@@ -178,14 +190,24 @@ def _picture(source: Source, exif: ExifRule, max_pixels: int) -> Frame:
     if max(picture.pixels.shape[:2]) > _LONGEST_SIDE_PX:
         detail = f"a side of {max(picture.pixels.shape[:2])} pixels; the limit is {_LONGEST_SIDE_PX}"
         return Frame(source=source, code="img-too-large", detail=detail)
-    # Four bytes a pixel, the last unused: three of them are kept, as a view.
-    return Frame(source=source, pixels=picture.pixels, read_at_s=time.perf_counter(), expected=1)
+    return Frame(source=source, pixels=picture.pixels, padded=picture.padded, read_at_s=time.perf_counter(), expected=1)
+
+
+def _cut_off(reader: VideoReader, last_s: float) -> InputError | None:
+    """Return what is to be said where a file's frames end long before the time that the file says it lasts.
+
+    That time may be a guess, or the sound's: a tenth less, or a second, is nothing.
+    """
+    lasts_s = reader.frame_count / reader.fps
+    if lasts_s - last_s <= max(_LEAST_MISSING_S, _LEAST_MISSING_SHARE * lasts_s):
+        return None
+    return InputError("video-cut", f"the file says that it lasts {lasts_s:.1f} s, and its frames end at {last_s:.1f} s")
 
 
 def _moving(
     source: Source, kind: VideoKind, max_pixels: int, reconnects: int, reconnect_wait_s: float
 ) -> Iterator[Frame]:
-    number, tries, began_s = 0, 0, 0.0
+    number, tries, began_s, last_s = 0, 0, 0.0, 0.0
     while True:
         live = False
         try:
@@ -202,7 +224,9 @@ def _moving(
                         source=source, number=number, time_s=now_s - began_s if live else frame.time_s, fps=reader.fps,
                         pixels=frame.pixels, live=live, expected=reader.frame_count, read_at_s=now_s,
                     )  # fmt: skip
-                    number, tries = number + 1, 0
+                    number, tries, last_s = number + 1, 0, frame.time_s
+                if number and not live and (cut := _cut_off(reader, last_s)):
+                    yield Frame(source=source, number=number, code=cut.code, detail=cut.message)
             if not number:
                 raise InputError("video-empty", "not one frame can be read")
         except InputError as error:

@@ -68,7 +68,7 @@ class DrawnFiles:
         self._stack = ExitStack()
         self._video: VideoWriter | None = None
         self._of = ""
-        self.count = 0
+        self.paths: list[Path] = []
 
     def __enter__(self) -> Self:
         return self
@@ -86,7 +86,7 @@ class DrawnFiles:
             with storage_errors("writing a drawn picture", path):
                 make_folder(path.parent)
                 write_file(path, encode_jpeg(drawn, _JPEG_QUALITY))
-            self.count += 1
+            self.paths.append(path)
         return drawn
 
     def _video_of(self, found: PeopleFound) -> VideoWriter:
@@ -95,7 +95,7 @@ class DrawnFiles:
             path = (self._folder / found.frame.source.name).with_suffix(".mp4")
             self._video = self._stack.enter_context(VideoWriter(path, fps=found.frame.fps or 25.0))
             self._of = found.frame.source.name
-            self.count += 1
+            self.paths.append(path)
         return self._video
 
     def __exit__(

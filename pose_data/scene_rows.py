@@ -121,7 +121,7 @@ class SceneRows:
         self, picture: Picture, row: int, out: npt.NDArray[np.uint8], scratch: npt.NDArray[np.uint8] | None = None
     ) -> None:
         """Fill ``out`` with the whole picture, grey around it."""
-        pixels = picture.pixels if picture.padded is None else picture.padded
+        pixels = picture.to_warp
         warp_crop(pixels, self.geometry.image_to_stored[row], out, border=BORDER_GREY, scratch=scratch)
 
     def targets(self, part: slice, kept: _Bool, out: Mapping[str, npt.NDArray[Any]]) -> None:

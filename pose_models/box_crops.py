@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from pose_data.errors import InputError
 from pose_data.geometry import crop_transforms, invert_affines
-from pose_data.imaging import PictureProblem, decode_picture, read_picture, single_threaded, warp_crop
+from pose_data.imaging import PictureProblem, decode_picture, read_picture, single_threaded, square_crop, warp_crop
 from pose_data.recipes import Recipe
 
-__all__ = ["BoxCrops", "Boxes", "crops_of_boxes", "read_boxes"]
+__all__ = ["BoxCrops", "Boxes", "CropCutter", "crops_of_boxes", "read_boxes"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +35,44 @@ class BoxCrops:
     transforms: npt.NDArray[np.float64]
 
 
+class CropCutter:
+    """Cuts the crops of boxes (D, 4) ``x, y, width, height`` as a recipe's geometry wants them.
+
+    ``back`` (D, 2, 3) leads from each crop to the picture.
+    """
+
+    def __init__(self, boxes_xywh_image: npt.NDArray[np.float64], recipe: Recipe) -> None:
+        self._square = recipe.geometry == "square"
+        self._boxes, self._recipe = _whole_pixels(boxes_xywh_image) if self._square else boxes_xywh_image, recipe
+        self._transforms = crop_transforms(
+            self._boxes, geometry=recipe.geometry, crop_width_px=recipe.crop_width_px,
+            crop_height_px=recipe.crop_height_px, padding=recipe.padding, frame=recipe.frame,
+        )  # fmt: skip
+        self.back = invert_affines(self._transforms)
+
+    def cut(self, pixels: npt.NDArray[np.uint8], rows: npt.NDArray[np.intp]) -> npt.NDArray[np.uint8]:
+        """Return the crops (n, H, W, 3) of some of the boxes, by their numbers, from their picture.
+
+        ``pixels`` are ``Picture.to_warp``. Raises PictureProblem (``box-invalid``).
+        """
+        recipe = self._recipe
+        crops = np.empty((len(rows), recipe.crop_height_px, recipe.crop_width_px, 3), np.uint8)
+        scratch = np.empty((recipe.crop_height_px, recipe.crop_width_px, 4), np.uint8)
+        for crop, row in zip(crops, rows.tolist(), strict=True):
+            if self._square:
+                square_crop(pixels, self._boxes[row], crop_px=recipe.crop_width_px, frame=recipe.frame, out=crop)
+            else:
+                warp_crop(pixels, self._transforms[row], crop, scratch=scratch)
+        return crops
+
+
+def _whole_pixels(boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return boxes as the square geometry takes them: fractions dropped, at least a pixel wide and high."""
+    whole = np.trunc(boxes)
+    whole[:, 2:] = np.maximum(whole[:, 2:], 1.0)
+    return whole
+
+
 def read_boxes(path: Path, *, category_id: int = 1, least_score: float = 0.0) -> Boxes:
     """Return the person boxes of a COCO detections file: a list of image_id, category_id, bbox, score.
 
@@ -46,6 +84,7 @@ def read_boxes(path: Path, *, category_id: int = 1, least_score: float = 0.0) ->
         raise InputError("json-invalid", f"the boxes cannot be read: {error}", where=str(path)) from error
     if not isinstance(records, list):
         raise InputError("json-wrong-kind", "boxes must be a list of records", where=str(path))
+    _require_category(records, category_id, path)
     try:
         rows = [
             (record["image_id"], *record["bbox"], record.get("score", 1.0))
@@ -62,6 +101,17 @@ def read_boxes(path: Path, *, category_id: int = 1, least_score: float = 0.0) ->
     return Boxes(image_id=values[:, 0].astype(np.int64), bbox_xywh=values[:, 1:5], score=values[:, 5])
 
 
+def _require_category(records: list[object], category_id: int, path: Path) -> None:
+    """Raise InputError where the file has boxes, and none of them is of a person."""
+    seen = {record.get("category_id", category_id) for record in records if isinstance(record, dict)}
+    if seen and category_id not in seen:
+        found = ", ".join(sorted(map(str, seen))[:5]) + (", …" if len(seen) > 5 else "")
+        raise InputError(
+            "category-none", f"no box is of category {category_id}, a person; the file has {found}", where=str(path),
+            hint="write category_id 1 for persons, as COCO does, or leave it out",
+        )  # fmt: skip
+
+
 def crops_of_boxes(
     boxes: Boxes, recipe: Recipe, pictures: dict[int, Path], *, batch_size: int, threads: int
 ) -> Iterator[BoxCrops]:
@@ -69,11 +119,7 @@ def crops_of_boxes(
 
     ``pictures`` maps picture ids to files. Raises InputError for a picture that cannot be read.
     """
-    transforms = crop_transforms(
-        boxes.bbox_xywh, geometry=recipe.geometry, crop_width_px=recipe.crop_width_px,
-        crop_height_px=recipe.crop_height_px, padding=recipe.padding, frame=recipe.frame,
-    )  # fmt: skip
-    back = invert_affines(transforms)
+    cutter = CropCutter(boxes.bbox_xywh, recipe)
     order = np.argsort(boxes.image_id, kind="stable")
     groups = [
         rows
@@ -85,12 +131,9 @@ def crops_of_boxes(
         path = pictures[int(boxes.image_id[rows[0]])]
         try:
             picture = decode_picture(read_picture(path), file_name=path.name, expected_wh=None, exif=recipe.exif)
+            return cutter.cut(picture.to_warp, rows)
         except PictureProblem as problem:
             raise InputError(problem.code, problem.detail, where=str(path)) from problem
-        crops = np.empty((len(rows), recipe.crop_height_px, recipe.crop_width_px, 3), np.uint8)
-        for crop, row in zip(crops, rows, strict=True):
-            warp_crop(picture.pixels, transforms[row], crop)
-        return crops
 
     waiting: list[tuple[npt.NDArray[np.intp], npt.NDArray[np.uint8]]] = []
     count = 0
@@ -99,10 +142,10 @@ def crops_of_boxes(
             waiting.append((rows, crops))
             count += len(rows)
             if count >= batch_size:
-                yield _batch(waiting, back)
+                yield _batch(waiting, cutter.back)
                 waiting, count = [], 0
     if waiting:
-        yield _batch(waiting, back)
+        yield _batch(waiting, cutter.back)
 
 
 def _batch(

@@ -53,10 +53,11 @@ class Detector:
 
     def boxes_of(self, frame: Frame, image_id: int) -> tuple[_Float, _Float]:
         """Return the persons' boxes (D, 4) ``x, y, width, height`` in the frame's pixels, and scores, best first."""
-        assert frame.pixels is not None
-        height, width = frame.pixels.shape[:2]
+        pixels = frame.to_warp
+        assert pixels is not None
+        height, width = pixels.shape[:2]
         scale, offset = self._placed(width, height)
-        found = self._read(self._outputs(self._prepared(frame.pixels, scale, offset)))
+        found = self._read(self._outputs(self._prepared(pixels, scale, offset)))
         boxes, score = self._persons(found)
         # Edges, not pixel centres: nothing but the scale and the margin lies between input and picture.
         corners = (boxes - np.tile(offset, 2)) / np.tile(scale, 2)

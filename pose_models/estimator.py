@@ -3,6 +3,7 @@
 import io
 import json
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -62,10 +63,11 @@ class TorchEstimator:
 
     @staticmethod
     def of_run(
-        run: Path, *, checkpoint: str, device: torch.device, flip_test: bool, amp: str = "off"
-    ) -> "TorchEstimator":
-        """Return the estimator of a run's checkpoint. Raises ModelError."""
-        network, found = load_network(run, which=checkpoint, device=device)
+        run: Path, *, checkpoint: str, device: torch.device, flip_test: bool, amp: str = "off",
+        say: Callable[[str], None] = lambda text: None,
+    ) -> "TorchEstimator":  # fmt: skip
+        """Return the estimator of a run's checkpoint; ``say`` as in ``load_network``. Raises ModelError."""
+        network, found = load_network(run, which=checkpoint, device=device, say=say)
         return TorchEstimator(network, found.network, found.conventions, device=device, flip_test=flip_test, amp=amp)
 
     def maps_and_fields(self, images: npt.NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
@@ -112,16 +114,16 @@ class TorchScriptEstimator:
 
 def open_estimator(
     run: Path, *, checkpoint: str, device: torch.device, flip_test: bool, amp: str = "off",
-    threads: int | None = None,
+    threads: int | None = None, say: Callable[[str], None] = lambda text: None,
 ) -> Estimator:  # fmt: skip
     """Return the estimator of a run's folder, or of a file of ``posetrain export --format onnx`` or ``openvino``.
 
-    ``amp`` (off, bf16, fp16) is PyTorch's precision. Raises ModelError; UsageError where the mirrored picture, or a
-    precision, is asked for and is not in the file.
+    ``amp`` (off, bf16, fp16) is PyTorch's precision; ``say`` as in ``load_network``. Raises ModelError; UsageError
+    where the mirrored picture, or a precision, is asked for and is not in the file.
     """
     kind = run.suffix.lower()
     if kind not in (".onnx", ".xml"):
-        return TorchEstimator.of_run(run, checkpoint=checkpoint, device=device, flip_test=flip_test, amp=amp)
+        return TorchEstimator.of_run(run, checkpoint=checkpoint, device=device, flip_test=flip_test, amp=amp, say=say)
     if amp != "off":
         raise UsageError(
             "option-conflict", "an exported file has a precision of its own", where=str(run),

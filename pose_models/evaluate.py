@@ -1,6 +1,6 @@
 """A run's network, judged on a store: with the annotated boxes, or with a detector's and the original pictures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -60,10 +60,14 @@ class EvaluationReport:
 
 
 def load_network(
-    run: str | Path, *, which: str = "best", device: torch.device | None = None
-) -> tuple[nn.Module, Checkpoint]:
-    """Return a run's network with its weights, ready for inference, and its checkpoint. Raises ModelError."""
-    checkpoint = load_checkpoint(Path(run), which)
+    run: str | Path, *, which: str = "best", device: torch.device | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> tuple[nn.Module, Checkpoint]:  # fmt: skip
+    """Return a run's network with its weights, ready for inference, and its checkpoint.
+
+    ``say`` is told where that checkpoint is damaged and another one is taken. Raises ModelError.
+    """
+    checkpoint = load_checkpoint(Path(run), which, say=say)
     network = find_network(checkpoint.network).build(checkpoint.conventions.skeleton.keypoint_count)
     load_weights(network, checkpoint.model)
     return network.to(device or torch.device("cpu")).eval(), checkpoint
@@ -105,7 +109,8 @@ def evaluate(
     Raises ModelError, StoreError, DamageError, InputError, UsageError, StorageError.
     """
     with taking_part(device) as place:
-        network, found = load_network(run, which=checkpoint, device=place.device)
+        damaged: list[str] = []
+        network, found = load_network(run, which=checkpoint, device=place.device, say=damaged.append)
         chosen = choose_split(open_store(data), split, "val")
         conventions = found.conventions
         least = conventions.least_score if least_keypoint_score is None else least_keypoint_score
@@ -158,7 +163,8 @@ def evaluate(
         run=Path(run), network=found.network, step=found.step, split=chosen.folder.name,
         boxes=used, persons=len(truth.area), detections=len(detections), flip_test=flip_test,
         decode=conventions.grouping or conventions.decode, numbers=result.numbers,
-        results=None if results is None else Path(results), warnings=result.warnings, result=result, page=page,
+        results=None if results is None else Path(results), warnings=(*damaged, *result.warnings), result=result,
+        page=page,
     )  # fmt: skip
 
 
@@ -238,7 +244,7 @@ def _in_pictures(
             try:
                 data = read_picture(path)
                 exif = conventions.recipe.exif
-                pixels.append(decode_picture(data, file_name=path.name, expected_wh=None, exif=exif).pixels)
+                pixels.append(decode_picture(data, file_name=path.name, expected_wh=None, exif=exif).to_warp)
                 known.append(number)
             except PictureProblem as problem:
                 problems.append(problem.code)

@@ -8,11 +8,11 @@ import numpy.typing as npt
 
 from pose_data.evaluation.nms import oks_nms, rescored
 from pose_data.frame_queue import overlapped
-from pose_data.geometry import apply_affines, crop_transforms, invert_affines
-from pose_data.imaging import square_crop, warp_crop
+from pose_data.geometry import apply_affines
 from pose_data.media import Frame
 from pose_data.people_found import PeopleFound
 from pose_data.recipes import Recipe
+from pose_models.box_crops import CropCutter
 from pose_models.estimator import Estimator
 from pose_models.person_boxes import PersonFinder
 from pose_models.scene_frames import people_in_scenes
@@ -90,7 +90,7 @@ def _batches(items: Iterable[_Waiting], options: BatchOptions) -> Iterator[list[
     for item in items:
         waiting.append(item)
         crops += len(item.boxes)
-        held_bytes += item.crops.nbytes + (item.frame.pixels.nbytes if item.frame.pixels is not None else 0)
+        held_bytes += item.crops.nbytes + (item.frame.to_warp.nbytes if item.frame.to_warp is not None else 0)
         full = crops >= options.batch_size or held_bytes >= _HELD_BYTES or len(waiting) >= 4 * options.batch_size
         if full or _urgent(item, options):
             yield waiting
@@ -105,29 +105,14 @@ def _looked_for(frame: Frame, image_id: int, finder: PersonFinder, recipe: Recip
     if frame.pixels is not None:
         size_wh = (frame.pixels.shape[1], frame.pixels.shape[0])
         boxes, box_score = finder.boxes_of(frame, image_id)
-    cut_boxes = _whole_pixels(boxes) if recipe.geometry == "square" else boxes
-    transforms = crop_transforms(
-        cut_boxes, geometry=recipe.geometry, crop_width_px=recipe.crop_width_px, crop_height_px=recipe.crop_height_px,
-        padding=recipe.padding, frame=recipe.frame,
-    )  # fmt: skip
-    crops = np.empty((len(boxes), recipe.crop_height_px, recipe.crop_width_px, 3), np.uint8)
-    if frame.pixels is not None:
-        for crop, box, transform in zip(crops, cut_boxes, transforms, strict=True):
-            if recipe.geometry == "square":
-                square_crop(frame.pixels, box, crop_px=recipe.crop_width_px, frame=recipe.frame, out=crop)
-            else:
-                warp_crop(frame.pixels, transform, crop)
+    cutter = CropCutter(boxes, recipe)
+    crops = np.empty((0, recipe.crop_height_px, recipe.crop_width_px, 3), np.uint8)
+    if (pixels := frame.to_warp) is not None:
+        crops = cutter.cut(pixels, np.arange(len(boxes)))
     return _Waiting(
-        frame=frame if keep_pixels else replace(frame, pixels=None), image_id=image_id, size_wh=size_wh,
-        boxes=boxes, box_score=box_score, crops=crops, back=invert_affines(transforms),
+        frame=frame if keep_pixels else frame.without_pixels(), image_id=image_id, size_wh=size_wh,
+        boxes=boxes, box_score=box_score, crops=crops, back=cutter.back,
     )  # fmt: skip
-
-
-def _whole_pixels(boxes: _Float) -> _Float:
-    """Return boxes as the square geometry takes them: fractions dropped, at least a pixel wide and high."""
-    whole = np.trunc(boxes)
-    whole[:, 2:] = np.maximum(whole[:, 2:], 1.0)
-    return whole
 
 
 def _keypoints(items: list[_Waiting], estimator: Estimator, batch_size: int) -> _Float:

@@ -42,7 +42,16 @@ class FileBoxes:
     def __init__(self, path: Path, *, least_score: float = 0.0) -> None:
         boxes = read_boxes(path, least_score=least_score)
         order = np.argsort(boxes.image_id, kind="stable")
+        self._where = str(path)
         self._boxes = Boxes(image_id=boxes.image_id[order], bbox_xywh=boxes.bbox_xywh[order], score=boxes.score[order])
+
+    def require_any(self, image_ids: Sequence[int]) -> None:
+        """Raise InputError where the file has boxes, and none of any of these pictures."""
+        if len(image_ids) and len(self._boxes.image_id) and not np.isin(self._boxes.image_id, image_ids).any():
+            raise InputError(
+                "image-unknown", f"none of the {len(self._boxes.image_id):,} boxes is of a picture that is looked at",
+                where=self._where, hint="another split's boxes?",
+            )  # fmt: skip
 
     def boxes_of(self, frame: Frame, image_id: int) -> tuple[_Float, _Float]:
         """Return the picture's boxes, in the order of the file."""
@@ -85,8 +94,11 @@ class ImageNumbers:
     """
 
     def __init__(self, sources: Sequence[Source], annotations: Path | None, *, must_be_known: bool) -> None:
-        """Raise UsageError where ``must_be_known`` and pictures could only be counted."""
-        self._known = _numbers_in(annotations) if annotations else numbered_pictures(sources)
+        """Raise UsageError where ``must_be_known`` and pictures could only be counted.
+
+        Raises InputError for pictures that the annotation file lacks, and where two of them are one picture of it.
+        """
+        self._known = _numbers_of(sources, annotations) if annotations else numbered_pictures(sources)
         self._next = 1
         alone = len(sources) == 1 and sources[0].moving
         if must_be_known and self._known is None and not alone:
@@ -95,19 +107,46 @@ class ImageNumbers:
                 hint="--annotations FILE.json, whose images have id and file_name; or names such as 000000000139.jpg",
             )  # fmt: skip
 
+    @property
+    def of_pictures(self) -> Sequence[int]:
+        """Return the numbers of all pictures, none where they are counted."""
+        return list(self._known.values()) if self._known is not None else []
+
     def of(self, frame: Frame) -> int:
-        """Return the frame's number, once for each frame. Raises InputError for one the annotation file lacks."""
+        """Return the frame's number, once for each frame."""
         if self._known is None or frame.source.moving:
             self._next += 1
             return self._next - 1
-        path = Path(frame.source.place)
-        for key in (frame.source.place, frame.source.name, path.name):
-            if key in self._known:
-                return self._known[key]
+        return self._known[frame.source.place]
+
+
+def _numbers_of(sources: Sequence[Source], annotations: Path) -> dict[str, int]:
+    """Return the number that the annotation file gives each picture, by its place."""
+    numbers, known, unknown = dict[str, int](), _numbers_in(annotations), list[str]()
+    for source in sources:
+        if source.moving:
+            continue
+        keys = (source.place, source.name, Path(source.place).name)
+        number = next((known[key] for key in keys if key in known), None)
+        if number is None:
+            unknown.append(source.place)
+        else:
+            numbers[source.place] = number
+    if unknown:
+        more = f", and {len(unknown) - 1:,} others" if len(unknown) > 1 else ""
         raise InputError(
-            "image-unknown", "the annotation file has no picture of this name", where=frame.source.place,
+            "image-unknown", f"the annotation file has no picture of this name{more}", where=unknown[0],
             hint="another split's file?",
         )  # fmt: skip
+    first_of: dict[int, str] = {}
+    for place, number in numbers.items():
+        if first_of.setdefault(number, place) != place:
+            raise InputError(
+                "image-id-duplicate", f"the annotation file's picture {number} has the name of this input, too",
+                where=f"{first_of[number]}, {place}",
+                hint="pictures are told apart by their names in the file; predict one folder at a time",
+            )  # fmt: skip
+    return numbers
 
 
 def _numbers_in(annotations: Path) -> Mapping[str, int]:

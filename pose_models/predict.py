@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from pose_data.atomic import remove_tree, storage_errors
+from pose_data.earlier_predictions import earlier_files, remove_all_but
 from pose_data.errors import InputError, UsageError
 from pose_data.events import Event, Listener, silent
 from pose_data.frame_queue import Ahead, Behind
@@ -113,6 +113,8 @@ def predict(
     numbers = ImageNumbers(
         sources, Path(annotations) if annotations else None, must_be_known=isinstance(finder, FileBoxes)
     )
+    if isinstance(finder, FileBoxes):
+        finder.require_any(numbers.of_pictures)
     tracking = Tracking(smoothing=Smoothing() if smooth else None) if track else None
     frames = frames_of_sources(
         sources,
@@ -120,15 +122,15 @@ def predict(
         max_pixels=max_pixels,
     )
     with taking_part(device) as place:
-        estimator = open_estimator(Path(run), checkpoint=checkpoint, device=place.device, flip_test=flip_test, amp=amp)
+        estimator = open_estimator(
+            Path(run), checkpoint=checkpoint, device=place.device, flip_test=flip_test, amp=amp,
+            say=lambda text: on_event(Event(kind="note", stage="predict", text=text)),
+        )  # fmt: skip
         least = estimator.conventions.least_score if least_keypoint_score is None else least_keypoint_score
         options = BatchOptions(
             batch_size=batch_size, nms_threshold=nms_threshold, least_keypoint_score=least,
             each_frame=show, keep_pixels=show or "drawn" in save,
         )  # fmt: skip
-        with storage_errors("clearing the drawn pictures", folder):
-            if overwrite:
-                remove_tree(folder / "drawn")
         job = _Job(estimator, finder, numbers, options, tracking, sources, on_event)
         written = job.run(frames, folder, save, max_frames, show=show)
     return job.report(folder, boxes if detector is None else Path(detector).name, written)
@@ -194,7 +196,7 @@ class _Job:
     ) -> _Written:
         """Do it; whatever ends it early, an interrupt too, leaves whole files of what was done."""
         skeleton = self._estimator.conventions.people_skeleton
-        written, counts = _Written(), self._counts
+        written, counts, earlier = _Written(), self._counts, earlier_files(folder)
         interrupt: KeyboardInterrupt | None = None
         with ExitStack() as stack:
             # Reading, computing and drawing have threads of their own; OpenCV's would only be in their way.
@@ -232,7 +234,9 @@ class _Job:
             if not counts.frames and not ended:
                 raise _nothing(counts)
             written.files = files.paths
-        written.drawn = drawn.count if drawn is not None else 0
+        drawings = drawn.paths if drawn is not None else []
+        written.drawn = len(drawings)
+        remove_all_but(earlier, [*written.files, *drawings])
         if interrupt is not None:
             raise interrupt
         return written
@@ -330,7 +334,7 @@ def _areas(found: PeopleFound, least_score: float) -> npt.NDArray[np.float64]:
 
 
 def _frame_bytes(frame: Frame) -> int:
-    return frame.pixels.nbytes if frame.pixels is not None else 0
+    return frame.to_warp.nbytes if frame.to_warp is not None else 0
 
 
 def _found_bytes(found: PeopleFound) -> int:

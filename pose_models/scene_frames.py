@@ -1,7 +1,6 @@
 """Persons of many frames by a network of whole pictures: letterboxed, in full batches, grouped, back in the frames."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -52,7 +51,7 @@ def people_in_scenes(
     batch_size = min(batch_size, MOST_PICTURES)
 
     def look(batch: list[tuple[Frame, int]]) -> list[FoundPersons]:
-        readable = [frame.pixels for frame, _ in batch if frame.pixels is not None]
+        readable = [frame.to_warp for frame, _ in batch if frame.to_warp is not None]
         return persons_in_pixels(readable, estimator.conventions, find)
 
     def find(images: npt.NDArray[np.uint8]) -> list[FoundPersons]:
@@ -85,7 +84,7 @@ def persons_in_pixels(
     conventions: Conventions,
     find: Callable[[npt.NDArray[np.uint8]], list[FoundPersons]],
 ) -> list[FoundPersons]:
-    """Return the persons of pictures (H, W, 3) of any sizes, in their own pixels.
+    """Return the persons of pictures (H, W, 3) of any sizes, in their own pixels; or (H, W, 4), the last unused.
 
     They are letterboxed to the size that the network was trained and evaluated on, and given to ``find`` together.
     """
@@ -107,7 +106,7 @@ _NOBODY = FoundPersons(keypoints=np.zeros((0, 17, 3)), score=np.zeros(0))
 def _people(frame: Frame, image_id: int, persons: FoundPersons, keep_pixels: bool) -> PeopleFound:
     height, width = frame.pixels.shape[:2] if frame.pixels is not None else (0, 0)
     return PeopleFound(
-        frame=frame if keep_pixels else replace(frame, pixels=None), image_id=image_id, width_px=width,
+        frame=frame if keep_pixels else frame.without_pixels(), image_id=image_id, width_px=width,
         height_px=height, keypoints=persons.keypoints, score=persons.score,
         bbox_xywh=boxes_from_keypoints(persons.keypoints),
     )  # fmt: skip

@@ -12,8 +12,11 @@ from pose_models.networks.catalogue import find_network
 from pose_models.train_config import default_config
 
 
-def make_run(folder: Path, *, name: str = "small-128x96", recipe: str = "coco-256x192-udp", seed: int = 0) -> Path:
-    """Write a run whose network has random weights that give maps of 0 to about 1."""
+def make_run(
+    folder: Path, *, name: str = "small-128x96", recipe: str = "coco-256x192-udp", seed: int = 0,
+    steps: tuple[int, ...] = (1,),
+) -> Path:  # fmt: skip
+    """Write a run whose network has random weights that give maps of 0 to about 1, in a checkpoint for each step."""
     network = find_network(name)
     changes = {} if network.output == "simcc" else {"map_width": network.map_width, "map_height": network.map_height}
     sizes = {"crop_width_px": network.input_width_px, "crop_height_px": network.input_height_px, **changes}
@@ -24,8 +27,8 @@ def make_run(folder: Path, *, name: str = "small-128x96", recipe: str = "coco-25
         for module_name, parameter in module.named_parameters():
             if module_name.endswith("head.weight"):
                 torch.nn.init.normal_(parameter, std=0.6)
-    checkpoint = Checkpoint(step=1, network=name, conventions=conventions, model=module.state_dict())
-    save_checkpoint(folder, checkpoint)
+    for step in steps:
+        save_checkpoint(folder, Checkpoint(step=step, network=name, conventions=conventions, model=module.state_dict()))
     return folder
 
 

@@ -5,6 +5,7 @@ import struct
 import threading
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 
@@ -112,6 +113,19 @@ def huge_png(side):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
+def test_jpegs_keep_their_unused_channel_for_warping_and_facts_alone_hold_no_pixels(tmp_path):
+    (tmp_path / "b.png").write_bytes(encode_png(np.zeros((8, 12, 3), np.uint8)))
+    jpeg, png = frames_of_sources(find_sources([picture(tmp_path / "a.jpg"), tmp_path / "b.png"]))
+    assert jpeg.to_warp.shape == (8, 12, 4)
+    assert np.array_equal(jpeg.to_warp[:, :, :3], jpeg.pixels)
+    assert np.shares_memory(jpeg.to_warp, jpeg.pixels)
+    assert png.to_warp is png.pixels
+    for frame in (jpeg, png):
+        alone = frame.without_pixels()
+        assert (alone.pixels, alone.padded, alone.to_warp) == (None, None, None)
+        assert (alone.source, alone.read_at_s) == (frame.source, frame.read_at_s)
+
+
 def test_the_smallest_and_the_largest_pictures(tmp_path):
     (tmp_path / "1.png").write_bytes(encode_png(np.full((1, 1, 3), 9, np.uint8)))
     (tmp_path / "2.png").write_bytes(huge_png(20_000))
@@ -141,6 +155,29 @@ def test_unreadable_videos_are_frames_with_a_code(tmp_path):
     video(tmp_path / "good.mp4")
     frames = list(frames_of_sources(find_sources([tmp_path])))
     assert [frame.code for frame in frames] == ["video-unreadable", "", "", "", ""]
+
+
+def jpeg_clip(path, frames):
+    """Write an AVI of JPEGs, whose head says how many frames there are and whose index may be missing."""
+    writer = cv2.VideoWriter(str(path), cv2.CAP_OPENCV_MJPEG, cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (64, 48))
+    for number in range(frames):
+        writer.write(np.random.default_rng(number).integers(0, 256, (48, 64, 3), np.uint8))
+    writer.release()
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(("share", "told"), [(1.0, False), (0.98, False), (0.5, True)])
+def test_a_video_that_ends_early_is_told_and_its_frames_are_there(tmp_path, share, told):
+    whole = jpeg_clip(tmp_path / "a.avi", 60)
+    (tmp_path / "a.avi").write_bytes(whole[: round(share * len(whole))])
+    frames = list(frames_of_sources(find_sources([tmp_path / "a.avi"])))
+    read = [frame for frame in frames if not frame.code]
+    assert [frame.number for frame in read] == list(range(len(read)))
+    assert len(read) == pytest.approx(60 * share, abs=3)
+    assert [frame.code for frame in frames[len(read) :]] == (["video-cut"] if told else [])
+    if told:
+        assert "lasts 6.0 s, and its frames end at 2." in frames[-1].detail
+        assert frames[-1].number == len(read)
 
 
 def test_a_video_without_one_frame_that_decodes(tmp_path, monkeypatch):

@@ -85,7 +85,7 @@ def test_drawn_pictures_and_videos_are_named_after_their_sources(tmp_path):
             keypoints=np.zeros((0, 17, 3)), score=np.zeros(0), bbox_xywh=np.zeros((0, 4)),
         )  # fmt: skip
         assert files.add(unread) is None
-    assert files.count == 3
+    assert len(files.paths) == 3
     names = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
     assert names == ["drawn/a/b.jpg", "drawn/one.mp4", "drawn/two.mp4"]
     data = (tmp_path / "drawn/a/b.jpg").read_bytes()

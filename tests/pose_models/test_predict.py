@@ -190,14 +190,32 @@ def test_pictures_without_persons_give_empty_files(untrained_run, tmp_path):
     assert np.abs(pixels.astype(int) - noise(0)).mean() < 8
 
 
+def test_a_damaged_checkpoint_in_whose_place_another_is_taken_is_told(run_factory, tmp_path):
+    run = run_factory.make_run(tmp_path / "run", steps=(1, 2))
+    damaged = run / "checkpoints" / "step-00000002" / "model.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"!")
+    told = []
+    predict(
+        run, [pictures(tmp_path / "in", 1)], out=tmp_path / "out", device="cpu", checkpoint="last", save=("csv",),
+        on_event=lambda event: told.append(event.text),
+    )  # fmt: skip
+    assert any("the checkpoint before it is used" in text for text in told)
+
+
 def test_earlier_results_are_not_overwritten_unasked(untrained_run, tmp_path):
     folder = pictures(tmp_path / "in")
     predict(untrained_run, [folder], out=tmp_path / "out", device="cpu")
     with pytest.raises(UsageError, match="predictions already"):
         predict(untrained_run, [folder], out=tmp_path / "out", device="cpu")
     (folder / "0003.jpg").unlink()
-    predict(untrained_run, [folder], out=tmp_path / "out", device="cpu", overwrite=True)
-    assert sorted(path.name for path in (tmp_path / "out/drawn").iterdir()) == ["0001.jpg", "0002.jpg"]
+    (tmp_path / "out/drawn/mine.jpg").write_bytes(b"")
+    predict(untrained_run, [folder], out=tmp_path / "out", device="cpu", overwrite=True, save=("csv", "drawn"))
+    assert sorted(path.name for path in (tmp_path / "out/drawn").iterdir()) == ["0001.jpg", "0002.jpg", "mine.jpg"]
+    # Keypoints of other pictures must not lie beside these as if they were theirs.
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["drawn", "frames.csv", "keypoints.csv"]
+    with pytest.raises(InputError):
+        predict(untrained_run, [tmp_path / "none"], out=tmp_path / "out", device="cpu", overwrite=True)
+    assert (tmp_path / "out/drawn/0001.jpg").is_file()
     with pytest.raises(UsageError, match="nothing is saved as 'xml'"):
         predict(untrained_run, [folder], out=tmp_path / "new", save=("xml",))
     with pytest.raises(UsageError, match="is a file"):
