@@ -6,6 +6,7 @@ Nothing here reads markup: all text is shown as it is, with control characters e
 import dataclasses
 import json
 import logging
+import math
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -65,13 +66,19 @@ def print_next(*command: str | Path, quiet: bool = False) -> None:
 
 
 def write_json(values: Mapping[str, Any]) -> None:
-    """Write one JSON object as a line to stdout, at once. ASCII only, so that no byte of it acts on a terminal."""
-    sys.stdout.write(json.dumps(values, default=str) + "\n")
+    """Write one JSON object as a line to stdout, at once. ASCII only, so that no byte of it acts on a terminal.
+
+    What is not finite becomes null, for JSON has no NaN.
+    """
+    sys.stdout.write(json.dumps(to_plain(values), default=str, allow_nan=False) + "\n")
     sys.stdout.flush()
 
 
 def to_plain(value: Any) -> Any:
-    """Return a report as JSON-ready values: dataclasses as objects, paths as text, errors as their fields."""
+    """Return a report as JSON-ready values: dataclasses as objects, paths as text, errors as their fields.
+
+    Numbers that are not finite become None.
+    """
     if isinstance(value, PoseError):
         return value.fields()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -80,6 +87,8 @@ def to_plain(value: Any) -> Any:
         return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [to_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     return str(value) if isinstance(value, Path) else value
 
 

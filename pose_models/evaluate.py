@@ -152,19 +152,19 @@ def evaluate(
         write_results(Path(results), detections)
     source = boxes or detector
     used = "no" if conventions.grouping else "annotated" if source is None else Path(source).name
-    page = None
+    files = None
     if report is not None:
         on_event(Event(kind="stage", stage="report", text=str(report)))
-        page = report_on_split(
+        files = report_on_split(
             result, chosen, report, images=images, boxes=used,
             results=f"{found.network}, step {found.step:,}, of {Path(run).name}",
-        ).page  # fmt: skip
+        )  # fmt: skip
     return EvaluationReport(
         run=Path(run), network=found.network, step=found.step, split=chosen.folder.name,
         boxes=used, persons=len(truth.area), detections=len(detections), flip_test=flip_test,
         decode=conventions.grouping or conventions.decode, numbers=result.numbers,
-        results=None if results is None else Path(results), warnings=(*damaged, *result.warnings), result=result,
-        page=page,
+        results=None if results is None else Path(results), result=result,
+        warnings=(*damaged, *result.warnings, *(files.warnings if files else ())), page=files.page if files else None,
     )  # fmt: skip
 
 

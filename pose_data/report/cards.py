@@ -19,6 +19,9 @@ __all__ = ["Card", "make_cards"]
 _Float = npt.NDArray[np.float64]
 _MARGIN = 0.15
 _LEAST_SIDE_PX = 24.0
+_FAR_SPREADS = 8.0
+"""A keypoint is a stray from here on, in medians of its detection's distances: far beyond any pose."""
+_FURTHEST_PX = 1e6
 _DOT_SHARE = 0.014
 """A keypoint's radius, of the longer side of its card."""
 
@@ -83,21 +86,30 @@ def _region(labels: _Float | None, detected: _Float | None, box_xywh: _Float | N
     """Return a square (4,) x, y, width, height around everything that is to be seen."""
     points = []
     if labels is not None:
-        points.append(labels[labels[:, 2] > 0, :2])
+        points.append(_bounded(labels[labels[:, 2] > 0, :2]))
     if box_xywh is not None:
+        box_xywh = _bounded(box_xywh)
         points.append(np.stack([box_xywh[:2], box_xywh[:2] + box_xywh[2:]]))
     if detected is not None:
-        points.append(_without_strays(detected[:, :2], box_xywh))
-    low = np.concatenate(points).min(axis=0)
-    high = np.concatenate(points).max(axis=0)
+        points.append(_without_strays(_bounded(detected[:, :2]), box_xywh))
+    seen = np.concatenate(points)
+    low, high = seen.min(axis=0), seen.max(axis=0)
     side = max(float((high - low).max()) * (1 + 2 * _MARGIN), _LEAST_SIDE_PX)
     return np.array([*((low + high) / 2 - side / 2), side, side])
+
+
+def _bounded(pixels: _Float) -> _Float:
+    """Return coordinates that can be reckoned with: finite ones may be so large that their differences are not."""
+    return np.clip(pixels, -_FURTHEST_PX, _FURTHEST_PX)
 
 
 def _without_strays(points: _Float, box_xywh: _Float | None) -> _Float:
     """Leave out detected keypoints that lie far from the person: they would make everything else small."""
     if box_xywh is None:
-        return points
+        # Nobody's box tells what is far, so the detection's own spread does; medians do not mind strays.
+        away = np.abs(points - np.median(points, axis=0)).max(axis=1)
+        close: _Float = points[away <= max(_FAR_SPREADS * float(np.median(away)), _LEAST_SIDE_PX)]
+        return close
     low, high = box_xywh[:2] - box_xywh[2:], box_xywh[:2] + 2 * box_xywh[2:]
     near: _Float = points[((points >= low) & (points <= high)).all(axis=1)]
     return near
@@ -126,7 +138,7 @@ def _svg(judgement: Judgement, case: Case, picture: CasePicture, labels: _Float 
 
 def _moved(keypoints: _Float, picture: CasePicture) -> _Float:
     """Return (K, 2) in the frame of the SVG, whose pixels' corners are whole numbers."""
-    moved: _Float = keypoints[:, :2] @ picture.to_card[:, :2].T + picture.to_card[:, 2] + 0.5
+    moved: _Float = _bounded(keypoints[:, :2]) @ picture.to_card[:, :2].T + picture.to_card[:, 2] + 0.5
     return np.clip(moved, -1e4, 1e4)
 
 

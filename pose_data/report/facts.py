@@ -39,8 +39,10 @@ class ReportSources:
     """In words: skeleton, sigmas, areas, whom is ignored."""
 
 
-def report_facts(judgement: Judgement, sources: ReportSources, cases: Sequence[Case]) -> dict[str, Any]:
-    """Return everything but the pictures."""
+def report_facts(
+    judgement: Judgement, sources: ReportSources, cases: Sequence[Case], *, warnings: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return everything but the pictures; ``warnings`` come behind the judgement's."""
     comparable, because = judgement.comparable()
     facts = {
         "schema": SCHEMA,
@@ -59,7 +61,7 @@ def report_facts(judgement: Judgement, sources: ReportSources, cases: Sequence[C
         "scores": _scores(judgement),
         "found": _found(judgement.found),
         "self_tests": judgement.tests,
-        "warnings": judgement.warnings,
+        "warnings": (*judgement.warnings, *warnings),
         "literature": LITERATURE,
         "cases": [_case(judgement, case) for case in cases],
     }

@@ -1,5 +1,6 @@
 """Limits on an evaluation's numbers, for scripts that must stop when a run is not good enough."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from pose_data.errors import GateError, UsageError
@@ -10,14 +11,21 @@ __all__ = ["check_gates", "parse_limits"]
 
 
 def parse_limits(texts: Sequence[str]) -> dict[str, float]:
-    """Return limits from texts such as ``AP=0.70``. Raises UsageError."""
+    """Return limits from texts such as ``AP=0.70``.
+
+    Raises UsageError ``option-value`` for unknown numbers, and for limits that are not finite numbers.
+    """
     limits = {}
     for text in texts:
         name, _, value = text.partition("=")
         try:
-            limits[_known(name.strip())] = float(value)
+            limit = float(value)
         except ValueError:
             raise UsageError("option-value", f"{text!r} is not NAME=VALUE", hint="AP=0.70") from None
+        # Nothing is below NaN or minus infinity: such a limit would let everything pass.
+        if not math.isfinite(limit):
+            raise UsageError("option-value", f"the limit of {text!r} is not a finite number", hint="AP=0.70")
+        limits[_known(name.strip())] = limit
     return limits
 
 

@@ -29,6 +29,8 @@ class ReportFiles:
     facts: Path
     persons: Path
     summary: Path
+    warnings: tuple[str, ...] = ()
+    """What was noticed on the way, such as pictures that could not be read; in the report behind the judgement's."""
 
 
 def write_report(
@@ -45,9 +47,12 @@ def write_report(
     Equal input gives equal bytes. Files of the same names are replaced. Raises StorageError.
     """
     folder = Path(out)
+    pictures = pictures or NoPictures()
     cases = choose_cases(judgement, most=most_cases)
-    facts = report_facts(judgement, sources, cases)
-    cards = make_cards(judgement, cases, pictures or NoPictures(), threads=threads)
+    # The cards first: which pictures cannot be read is known behind them.
+    cards = make_cards(judgement, cases, pictures, threads=threads)
+    warnings = pictures.warnings()
+    facts = report_facts(judgement, sources, cases, warnings=warnings)
     contents = {
         "report.html": render_report(facts, cards),
         "report.json": _json_bytes(facts),
@@ -60,7 +65,7 @@ def write_report(
             write_file(folder / name, data)
     return ReportFiles(
         page=folder / "report.html", facts=folder / "report.json", persons=folder / "persons.parquet",
-        summary=folder / "summary.md",
+        summary=folder / "summary.md", warnings=warnings,
     )  # fmt: skip
 
 
@@ -70,14 +75,15 @@ def report_on_split(
 ) -> ReportFiles:  # fmt: skip
     """Diagnose an evaluation against a store's split and write its report; cases show pictures of ``images``, or crops.
 
-    ``results`` and ``boxes`` say what was judged and whose person boxes it was made with. Raises StorageError.
+    ``results`` and ``boxes`` say what was judged and whose person boxes it was made with. Raises StorageError, and
+    InputError ``images-not-found``.
     """
     truth = truth_from_split(split)
     sources = ReportSources(
         results=results, truth=f"{split.folder.path.parent.name}, {split.folder.name}", boxes=boxes,
         rules=truth.rules.lines(),
     )  # fmt: skip
-    judgement = judge(result, replicates=replicates, threads=threads)
+    judgement = judge(result, replicates=replicates, threads=threads, rules=truth.rules)
     return write_report(judgement, out, sources, pictures=pictures_of(truth, split, images))
 
 

@@ -1,5 +1,6 @@
 """``posedata evaluate`` and ``posedata compare``: tables, JSON, limits and exit codes."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -57,6 +58,10 @@ def test_limits_end_with_8_after_everything_was_shown(posedata, case, tmp_path):
         (["--replicates", "0", "--fail-if-worse-than", "x.json"], 2),
         (["--data", "x.zarr"], 2),
         (["--category", "dog"], 2),
+        (["--fail-under", "AP=nan"], 2),
+        (["--images", "."], 2),
+        (["--split", "val"], 2),
+        (["--images", "no-such-folder", "--report", "out"], 3),
     ],
 )
 def test_options_that_cannot_be_are_refused(posedata, case, more, code):
@@ -81,3 +86,15 @@ def test_compare_shows_differences_from_the_first(posedata, case, tmp_path):
     assert posedata("compare", results, "--annotations", truth).code == 2
     report = posedata("compare", results, other, "--annotations", truth, "--replicates", 40, "--json").report
     assert report["runs"][1]["against_first"]["AP"]["high"] < 0
+
+
+def test_a_keypoint_that_nobody_labelled_is_null_in_json(posedata, case):
+    truth, results, other = case
+    content = json.loads(truth.read_text(encoding="utf-8"))
+    for person in content["annotations"]:
+        person["keypoints"][:3] = [0, 0, 0]
+        person["num_keypoints"] = sum(flag > 0 for flag in person["keypoints"][2::3])
+    truth.write_text(json.dumps(content), encoding="utf-8")
+    done = posedata("compare", results, other, "--annotations", truth, "--replicates", 5, "--json")
+    assert "NaN" not in done.out
+    assert done.report["runs"][0]["similarity"]["nose"] is None

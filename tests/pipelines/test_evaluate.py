@@ -9,7 +9,9 @@ import pytest
 from pipelines.evaluate import TruthSource, compare, evaluate
 from pose_data.errors import InputError, UsageError
 from pose_data.evaluation import evaluate as evaluate_arrays
+from pose_data.evaluation.rules import COCO
 from pose_data.evaluation.store_truth import ground_truth_from_split
+from pose_data.report import judgement
 from pose_data.store import open_store
 
 
@@ -130,3 +132,75 @@ def test_another_skeleton_needs_sigmas_and_is_named_in_the_report(case, tmp_path
 def test_a_store_has_rules_of_its_own(case, finished_store):
     with pytest.raises(UsageError, match="rules of its skeleton"):
         evaluate(case[3], TruthSource(data=finished_store, rules="crowdpose"))
+
+
+def test_a_report_compares_with_published_numbers_only_by_cocos_rules(case, tmp_path, monkeypatch):
+    truth, _, truth_path, results = case
+    monkeypatch.setattr(judgement, "_COCO_VAL2017", (len(truth.image_ids), int((~truth.ignored).sum())))
+    sigmas = ", ".join(map(str, COCO.skeleton.sigmas[:-1]))
+    rules = tmp_path / "own.toml"
+    rules.write_text(f"sigmas = [{sigmas}, 0.9]\n", encoding="utf-8")
+    records = json.loads(results.read_text(encoding="utf-8"))
+    more = tmp_path / "more.json"
+    more.write_text(json.dumps([*records, {**records[0], "image_id": 999_999}]), encoding="utf-8")
+    plain = TruthSource(annotations=truth_path)
+    cases = {
+        "": (results, plain, {}),
+        "own.toml": (results, replace(plain, rules=str(rules)), {}),
+        "box-0.53": (results, replace(plain, area="box-0.53"), {}),
+        "keypoints": (results, plain, {"detection_area": "extent"}),
+        "skipped": (more, plain, {"unknown_images": "skip"}),
+    }
+    for because, (path, source, options) in cases.items():
+        found = evaluate(path, source, replicates=0, report=tmp_path / "out", cases=0, **options)
+        said = json.loads(found.files.facts.read_text(encoding="utf-8"))["comparable"]
+        assert said["to_published_val2017"] is (because == ""), because
+        assert because in said["because"]
+
+
+def test_runs_of_one_name_are_told_apart_by_their_folders(case, judged, tmp_path):
+    truth, detections, truth_path, results = case
+    for name in ("a", "b"):
+        judged.write_case(tmp_path / name / "x", truth, detections)
+    paths = [tmp_path / "a/x/results.json", tmp_path / "b/x/results.json", truth_path.parent / "other.json"]
+    paths[2].write_bytes(results.read_bytes())
+    source = TruthSource(annotations=truth_path)
+    found = compare([*paths, paths[0]], source, replicates=2)
+    names = ["a/x/results.json", "b/x/results.json", "other.json", "a/x/results.json (2)"]
+    assert [run.name for run in found.runs] == names
+    found = evaluate(paths[0], source, baseline=paths[1], replicates=2)
+    assert (found.results, found.baseline) == ("a/x/results.json", "b/x/results.json")
+
+
+def test_pictures_that_cannot_be_read_are_a_warning(case, tmp_path):
+    _, _, truth_path, results = case
+    (tmp_path / "pictures").mkdir()
+    source = TruthSource(annotations=truth_path)
+    found = evaluate(results, source, replicates=0, images=tmp_path / "pictures", report=tmp_path / "out")
+    assert any("pictures could not be read" in warning for warning in found.warnings)
+    facts = json.loads(found.files.facts.read_text(encoding="utf-8"))
+    assert facts["warnings"] == list(found.warnings)
+    assert "pictures could not be read" in found.files.page.read_text(encoding="utf-8")
+
+
+def test_a_missing_folder_of_pictures_is_refused_before_anything_is_read(tmp_path):
+    source = TruthSource(annotations=tmp_path / "none.json")
+    with pytest.raises(InputError, match="no such folder of pictures") as raised:
+        evaluate(tmp_path / "none.json", source, images=tmp_path / "none", report=tmp_path / "out")
+    assert raised.value.hint
+
+
+def test_options_without_effect_are_refused(case, finished_store, tmp_path):
+    _, _, truth_path, results = case
+    annotated = TruthSource(annotations=truth_path)
+    for source, images, option in (
+        (annotated, tmp_path, "--images"),
+        (replace(annotated, split="val"), None, "--split"),
+        (TruthSource(data=finished_store, category="dog"), None, "--category"),
+    ):
+        with pytest.raises(UsageError) as raised:
+            evaluate(results, source, images=images, replicates=0)
+        assert raised.value.code == "option-conflict"
+        assert option in raised.value.hint
+    with pytest.raises(UsageError, match="--split"):
+        compare([results, results], replace(annotated, split="val"))

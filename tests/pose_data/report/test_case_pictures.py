@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pose_data.errors import InputError
 from pose_data.evaluation.store_truth import ground_truth_from_split, truth_from_split
 from pose_data.report.case_pictures import NoPictures, PictureFolder, StoreCrops, StoreScenes, pictures_of
 from pose_data.store import open_store
@@ -94,3 +95,52 @@ def test_a_scene_shows_the_region_of_the_stored_picture_where_its_keypoints_are(
                 np.abs(pixels[y - 1 : y + 2, x - 1 : x + 2].mean() - stored[v - 1 : v + 2, u - 1 : u + 2].mean()) < 25
             )
     assert pictures.show(10**9, None, region).webp == b""
+
+
+@pytest.mark.parametrize(
+    "region",
+    [(-60_000, -60_000, 120_000, 120_000), (50_000, 50_000, 1e6, 1e6), (-1e6, 90, 2e6, 2e6), (190, 90, 1e7, 20)],
+)
+def test_a_region_as_large_as_far_off_keypoints_make_it_is_shown_without_being_made(folder, region):
+    shown = PictureFolder(folder, {1: "one.png"}).show(1, None, np.array(region, float))
+    assert max(shown.width_px, shown.height_px) <= 220
+    assert pixels_of(shown).shape == (shown.height_px, shown.width_px, 3)
+    x, y, width, height = region
+    np.testing.assert_allclose(on_card(shown, (x, y)), (0, 0), atol=0.5)
+    np.testing.assert_allclose(on_card(shown, (x + width, y + height)), (shown.width_px, shown.height_px), atol=0.5)
+
+
+def test_pictures_that_cannot_be_read_are_counted_once_each(folder):
+    (folder / "broken.png").write_bytes(b"no picture")
+    names = {1: "one.png", 2: "none.png", 3: "broken.png", 5: "one.png"}
+    pictures = PictureFolder(folder, names)
+    region = np.array([150.0, 50, 100, 100])
+    assert pictures.warnings() == ()
+    for number in (1, 1, 3, 2, 2, 4):
+        pictures.show(number, None, region)
+    (warning,) = pictures.warnings()
+    assert warning.startswith("3 of 4 pictures could not be read")
+    assert "'none.png'" in warning
+    assert str(folder) not in warning
+    assert NoPictures().warnings() == ()
+
+
+def test_names_that_lead_out_of_the_folder_are_not_read(folder):
+    inside = folder / "inside"
+    inside.mkdir()
+    (inside / "link.png").symlink_to(folder / "one.png")
+    names = dict(enumerate(["../one.png", str(folder / "one.png"), "link.png", "x\0.png"]))
+    pictures = PictureFolder(inside, names)
+    for number in names:
+        assert pictures.show(number, None, np.array([150.0, 50, 100, 100])).webp == b""
+    (warning,) = pictures.warnings()
+    assert warning.startswith("4 of 4 pictures could not be read")
+    assert "climbs with '..'" in warning
+
+
+def test_a_folder_that_is_not_there_is_refused(finished_store, folder):
+    truth = truth_from_split(open_store(finished_store)["train2017"])
+    for path in (folder / "none", folder / "one.png"):
+        with pytest.raises(InputError, match="no such folder") as raised:
+            pictures_of(truth, None, path)
+        assert raised.value.code == "images-not-found"

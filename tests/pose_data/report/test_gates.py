@@ -31,3 +31,10 @@ def test_limits_are_read_and_their_names_known():
     for text in ("AP", "AP=high", "mAP=0.5"):
         with pytest.raises(UsageError):
             parse_limits([text])
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "NaN", "1e999"])
+def test_a_limit_that_everything_or_nothing_meets_is_none(value):
+    with pytest.raises(UsageError, match="not a finite number") as raised:
+        parse_limits([f"AP={value}"])
+    assert raised.value.code == "option-value"
