@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.parallel import in_threads
-from pose_data.errors import DamageError, InputError, InterruptedRun, StoreError, UsageError
+from pose_data.errors import DamageError, InterruptedRun, StoreError, UsageError
 from pose_data.events import Event, Listener, silent
 from pose_data.findings import Finding
 from pose_data.formats.coco_folder import find_coco
@@ -107,6 +107,7 @@ def verify(
     ``sample_share``: share of the pictures whose crops a full check makes again.
 
     Raises StoreError when there is no store, UsageError for an unknown split or an option that does not fit,
+    InputError where a named source does not have a split that is looked at, before anything is checked;
     BusyError and ResumeMismatchError from a repair, InterruptedRun after KeyboardInterrupt.
     """
     path = Path(store)
@@ -121,7 +122,10 @@ def verify(
             "option-conflict", "--annotations and --images are of one split", hint=f"--split: {', '.join(chosen)}"
         )
     call = _Call(path, full, sample_share, seed, workers, on_event)
-    run = _Verification(call, chosen, _Sources(path, root, annotations, images))
+    sources = _Sources(path, root, annotations, images)
+    for name in chosen:
+        sources.of(name)
+    run = _Verification(call, chosen, sources)
     try:
         with single_threaded():
             return run.run(repair=repair, sheet=Path(sheet) if sheet is not None else None)
@@ -190,15 +194,14 @@ class _Sources:
     images: Path | None
 
     def of(self, split: str) -> Source:
+        """Return a split's source: the named one, and no other where that does not have the split.
+
+        Raises InputError for a named place that is not there.
+        """
         logged = find_source(self.store, split)
         if self.root is None and self.annotations is None and self.images is None:
             return logged
-        try:
-            (named,) = find_coco(root=self.root, splits=(split,), annotations=self.annotations, images=self.images)
-        except InputError:
-            if self.annotations is not None:
-                raise
-            return logged  # the folder does not have this split
+        (named,) = find_coco(root=self.root, splits=(split,), annotations=self.annotations, images=self.images)
         return Source(annotations=named.annotations, images_root=named.images, allow_outside=logged.allow_outside)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pose_data.atomic import make_folder, storage_errors, write_file
 from pose_data.errors import UsageError
+from pose_data.events import Event, Listener, silent
 from pose_models.checkpoint import load_checkpoint
 from pose_models.checkpoint_formats import CheckpointFormat, formats_of
 from pose_models.conventions import Conventions
@@ -40,17 +41,21 @@ class WeightsReport:
 
 
 def export_weights(
-    run: str | Path, *, format: str, out: str | Path | None = None, checkpoint: str = "best", overwrite: bool = False
-) -> WeightsReport:
+    run: str | Path, *, format: str, out: str | Path | None = None, checkpoint: str = "best", overwrite: bool = False,
+    on_event: Listener = silent,
+) -> WeightsReport:  # fmt: skip
     """Write a run's weights as a PyTorch file with another program's names: ``mmpose`` or ``msra``.
 
     ``out`` is RUN/export/NETWORK-FORMAT.pth unless given. Reading the file back with
-    :func:`pose_models.checkpoint_import.import_checkpoint` gives the same tensors, bit for bit. Raises UsageError
+    :func:`pose_models.checkpoint_import.import_checkpoint` gives the same tensors, bit for bit. ``on_event`` is told
+    where the checkpoint is damaged and another one of the run is taken. Raises UsageError
     (``option-value``, ``export-none``: that program has no such network, ``output-exists``), ModelError, StorageError.
     """
     if format not in WEIGHT_FORMATS:
         raise UsageError("option-value", f"format is {format!r}", hint=f"one of: {', '.join(WEIGHT_FORMATS)}")
-    found = load_checkpoint(Path(run), checkpoint)
+    found = load_checkpoint(
+        Path(run), checkpoint, say=lambda text: on_event(Event(kind="note", stage="export", text=text))
+    )
     network = find_network(found.network)
     row = _row(network, format)
     path = Path(out) if out is not None else Path(run) / "export" / f"{network.name}-{format}.pth"

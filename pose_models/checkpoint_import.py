@@ -4,7 +4,7 @@ Every key of the file and of the network is accounted for, or nothing is made: s
 :mod:`pose_models.checkpoint_formats` for which keys may be left out or absent, and why. Code in a file never runs.
 """
 
-import shutil
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pose_data.atomic import file_digest, storage_errors
+from pose_data.atomic import file_digest, make_folder, remove_tree, replace_file, storage_errors
 from pose_data.errors import ModelError, UsageError
 from pose_data.skeleton import Skeleton
 from pose_models.checkpoint import Checkpoint, checkpoint_steps, save_checkpoint
@@ -22,9 +22,12 @@ from pose_models.conventions import Conventions
 from pose_models.networks.catalogue import find_network
 from pose_models.networks.network import Network
 from pose_models.networks.size import count_parameters
+from pose_models.run_log import remove_run
 from pose_models.weight_file import list_keys, read_weights
 
 __all__ = ["ImportReport", "import_checkpoint"]
+
+_PARTIAL = "import"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +61,8 @@ def import_checkpoint(
     """Make a run of a published weights file; ``as_`` names the network in ``posetrain list``.
 
     The run's folder (``runs/`` and the network's name unless given) holds weights and conventions: colour order,
-    normalisation, geometry, decoding, flip rule, keypoints. Nothing is written with ``dry_run``. Raises UsageError
+    normalisation, geometry, decoding, flip rule, keypoints. Nothing is written with ``dry_run``; with ``overwrite`` the
+    run that was there goes only when the new one is whole on the disk. Raises UsageError
     (``network-unknown``, ``import-none``: nobody's files are known for the network, ``output-exists``), ModelError
     (``weights-mismatch`` with the keys and what they look like, ``weights-keypoints``, ``weights-not-finite``, and
     those of :func:`pose_models.weight_file.read_weights`), StorageError.
@@ -127,13 +131,21 @@ def _write(place: Path, path: Path, network: Network, fit: Fit, conventions: Con
     own = fit.module.state_dict()
     weights = {key: fit.taken.get(key, torch.zeros(value.shape, dtype=value.dtype)) for key, value in own.items()}
     imported = {"file": path.name, "digest": file_digest(path).digest, "format": fit.row.name, "source": fit.row.source}
-    if overwrite:
-        with storage_errors("removing the run that was there", place):
-            shutil.rmtree(place / "checkpoints", ignore_errors=True)
-            (place / "config.toml").unlink(missing_ok=True)
-    save_checkpoint(
-        place,
-        Checkpoint(
-            step=0, network=network.name, conventions=conventions, model=weights, state={"imported": imported}
-        ),
-    )  # fmt: skip
+    checkpoint = Checkpoint(
+        step=0, network=network.name, conventions=conventions, model=weights, state={"imported": imported}
+    )
+    with storage_errors("writing the run", place):
+        make_folder(place)
+        for left in place.glob(f".{_PARTIAL}.*.partial"):  # of an import that was killed
+            remove_tree(left)
+    # Inside the run's folder, so that it is on the same file system and moving it is one step.
+    partial = place / f".{_PARTIAL}.{uuid.uuid4().hex}.partial"
+    try:
+        written = save_checkpoint(partial, checkpoint)
+        if overwrite and _is_run(place):
+            remove_run(place)
+        with storage_errors("moving the run into place", place):
+            replace_file(written, place / "checkpoints" / written.name)
+    finally:
+        with storage_errors("removing what was half-written", partial):
+            remove_tree(partial)

@@ -12,6 +12,7 @@ from torch import nn
 
 from pose_data.atomic import AtomicGroup, make_folder, storage_errors
 from pose_data.errors import ModelError, UsageError
+from pose_data.events import Event, Listener, silent
 from pose_data.store import Split, choose_split, open_store
 from pose_models.checkpoint_export import WEIGHT_FORMATS, WeightsReport, export_weights
 from pose_models.conventions import Conventions
@@ -34,9 +35,11 @@ _GENERATED_CROPS, _GENERATED_PICTURES = 64, 8
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _GraphFormat:
     suffix: str
+    besides: tuple[str, ...] = ()
+    """The suffixes of the files that are written beside it."""
     precisions: tuple[str, ...]
     write: Callable[["_Work"], Mapping[str, bytes]]
-    """Makes the files by their suffix; ``suffix`` is that of the one that is named."""
+    """Makes the files by their suffix, ``suffix`` and ``besides``; the former is that of the one that is named."""
     read: Callable[[Mapping[str, bytes]], Estimator]
 
 
@@ -96,6 +99,7 @@ def export(
     crops: int = 256,
     checkpoint: Literal["best", "last"] = "best",
     overwrite: bool = False,
+    on_event: Listener = silent,
 ) -> GraphReport | WeightsReport:
     """Write a run's network as a graph, or its weights, to ``out``, in one of :data:`FORMATS`.
 
@@ -104,19 +108,26 @@ def export(
     ``crops`` crops of the ``data`` store's split (empty: the one whose name begins with "val"), or on generated ones;
     with a store both APs are measured, too. ``int8`` (ONNX only) needs the store: it is calibrated on crops of its
     training split where there is one. ``out`` is RUN/export/NETWORK… unless given. A float32 graph of which more than a
-    hundredth of the keypoints is further away than 0.001 pixels, or a map by a thousandth, is not written. Raises
-    UsageError, ModelError, StoreError, StorageError.
+    hundredth of the keypoints is further away than 0.001 pixels, or a map by a thousandth, is not written. ``on_event``
+    is told where the checkpoint is damaged and another one of the run is taken. Raises UsageError, ModelError,
+    StoreError, StorageError.
     """
     if format in WEIGHT_FORMATS:
         if data is not None or flip_test or precision != "fp32":
             raise UsageError("option-conflict", f"{format} takes weights alone", hint="--format onnx makes a graph")
-        return export_weights(run, format=format, out=out, checkpoint=checkpoint, overwrite=overwrite)
+        return export_weights(
+            run, format=format, out=out, checkpoint=checkpoint, overwrite=overwrite, on_event=on_event
+        )
     row = _row(format, precision)
-    network, found = load_network(run, which=checkpoint)
+    network, found = load_network(
+        run, which=checkpoint, say=lambda text: on_event(Event(kind="note", stage="export", text=text))
+    )
     tail = ("-flip" if flip_test else "") + ("" if precision == "fp32" else f"-{precision}")
     path = Path(out) if out is not None else Path(run) / "export" / f"{found.network}{tail}{row.suffix}"
-    if path.exists() and not overwrite:
-        raise UsageError("output-exists", "there is a file already", where=str(path), hint="--out, or --overwrite")
+    places = _places(path, row)
+    there = [place for place in places.values() if place.exists()]
+    if there and not overwrite:
+        raise UsageError("output-exists", "there is a file already", where=str(there[0]), hint="--out, or --overwrite")
     chosen = None if data is None else choose_split(open_store(data), split, "val")
     if chosen is not None:
         check_fit(found.conventions, chosen)
@@ -146,8 +157,18 @@ def export(
         make_folder(path.parent)
         with AtomicGroup() as group:
             for suffix, part in content.items():
-                group.open(path if suffix == row.suffix else path.with_suffix(suffix)).write(part)
+                group.open(places[suffix]).write(part)
     return report
+
+
+def _places(path: Path, row: _GraphFormat) -> Mapping[str, Path]:
+    """Return where each of a graph's files goes, by its suffix."""
+    if path.suffix in row.besides:
+        raise UsageError(
+            "file-suffix", f"{path.name} is where the graph's {path.suffix} file would go", where=str(path),
+            hint=f"name the {row.suffix} file; {' and '.join(row.besides)} is written beside it",
+        )  # fmt: skip
+    return {row.suffix: path, **{suffix: path.with_suffix(suffix) for suffix in row.besides}}
 
 
 def _require_near(parity: Parity | SceneParity, path: Path) -> None:
@@ -229,7 +250,8 @@ GRAPH_FORMATS: Mapping[str, _GraphFormat] = MappingProxyType(
             read=lambda files: TorchScriptEstimator(files[".pt"]),
         ),
         "openvino": _GraphFormat(
-            suffix=".xml", precisions=("fp32", "fp16"), write=_openvino, read=lambda files: OpenvinoEstimator(files)
+            suffix=".xml", besides=(".bin",), precisions=("fp32", "fp16"), write=_openvino,
+            read=lambda files: OpenvinoEstimator(files),
         ),
     }
 )  # fmt: skip

@@ -7,6 +7,7 @@ import typer
 
 from cli.console import log_to_stderr, print_facts, print_line, size_text, to_plain, write_json
 from cli.options import Json, Quiet, Verbose
+from cli.progress import listen
 from cli.training.options import RunFolder
 
 if TYPE_CHECKING:
@@ -68,10 +69,11 @@ def export(
 
     from pose_models import export as exporting
 
-    report = exporting.export(
-        run, format=format, out=out, precision=precision, flip_test=flip_test, data=data, split=split, crops=crops,
-        checkpoint=checkpoint, overwrite=overwrite,
-    )  # fmt: skip
+    with listen(json=json, quiet=quiet) as on_event:
+        report = exporting.export(
+            run, format=format, out=out, precision=precision, flip_test=flip_test, data=data, split=split, crops=crops,
+            checkpoint=checkpoint, overwrite=overwrite, on_event=on_event,
+        )  # fmt: skip
     if json:
         write_json({"event": "report", **to_plain(report)})
     elif isinstance(report, exporting.GraphReport):

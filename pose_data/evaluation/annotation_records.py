@@ -4,7 +4,7 @@ import gc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -16,17 +16,21 @@ from pose_data.paths import shown
 __all__ = ["Annotation", "AnnotationFile", "ImageRecord", "decode_annotations"]
 
 
+_Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""What int64 holds, for such an array is made of them; the decoder itself refuses others."""
+
+
 class Annotation(msgspec.Struct, gc=False):
     """One annotation as decoded; None where a field is missing."""
 
-    image_id: int
-    id: int | None = None
-    category_id: int | None = None
+    image_id: _Whole
+    id: _Whole | None = None
+    category_id: _Whole | None = None
     keypoints: list[float] | None = None
     bbox: list[float] | None = None
     area: float | None = None
-    iscrowd: int | None = None
-    num_keypoints: int | None = None
+    iscrowd: _Whole | None = None
+    num_keypoints: _Whole | None = None
     foot_kpts: list[float] | None = None
     face_kpts: list[float] | None = None
     lefthand_kpts: list[float] | None = None
@@ -36,9 +40,9 @@ class Annotation(msgspec.Struct, gc=False):
 class ImageRecord(msgspec.Struct, gc=False):
     """One image record; None where a field is missing."""
 
-    id: int
-    width: int | None = None
-    height: int | None = None
+    id: _Whole
+    width: _Whole | None = None
+    height: _Whole | None = None
     file_name: str | None = None
 
 
@@ -106,9 +110,12 @@ def _wrong_kind(found: str, hint: str, path: Path) -> InputError:
 def _image(number: int, value: Any, path: Path) -> ImageRecord:
     identity = whole_number(value.get("id")) if isinstance(value, dict) else None
     if identity is None:
+        found = value.get("id") if isinstance(value, dict) else None
+        great = f" below 2**63: {shown(str(found), 30)[1:-1]}" if isinstance(found, int) else ""
         raise InputError(
-            "image-id-value", f"{path.name}: image {number} has no whole number as its id",
-            where=f"{path}, image {number}", hint="image ids are numbers, in images, annotations and results",
+            "image-id-value", f"{path.name}: image {number} has no whole number as its id{great}",
+            where=f"{path}, image {number}",
+            hint="image ids are whole numbers below 2**63, in images, annotations and results",
         )  # fmt: skip
     name = value.get("file_name")
     return ImageRecord(
@@ -152,6 +159,8 @@ def _annotation(number: int, value: Any, path: Path) -> Annotation:
         fields[name] = convert(value[name])
         if fields[name] is None:
             found = shown(repr(value[name]), 60)[1:-1]
+            if convert is whole_number and isinstance(value[name], int):
+                expected += " below 2**63"
             raise InputError(
                 "annotation-invalid",
                 f"{path.name}: {name} of annotation {number} (image {shown(str(value['image_id']), 30)[1:-1]}) is not "

@@ -30,6 +30,9 @@ __all__ = ["load_arrays", "truth_of_arrays", "write_detections", "write_ground_t
 
 _Arrays = dict[str, npt.NDArray[Any]]
 _METADATA_KEY = b"posedata"
+_TRUTH_ARRAYS = (
+    "image_id", "annotation_id", "keypoints", "bbox_xywh", "area", "iscrowd", "num_keypoints", "record",
+)  # fmt: skip
 
 
 def write_detections(path: Path, detections: Detections) -> None:
@@ -112,7 +115,10 @@ def load_arrays(path: Path) -> tuple[_Arrays, dict[str, Any] | None]:
 
 
 def _load_npz(path: Path) -> tuple[_Arrays, str | None]:
-    with np.load(path, allow_pickle=False) as file:
+    file = np.load(path, allow_pickle=False)
+    if not isinstance(file, np.lib.npyio.NpzFile):
+        raise ValueError("it holds a single array, as .npy files do")
+    with file:
         arrays = {name: file[name] for name in file.files}
     about = arrays.pop("about", None)
     return arrays, None if about is None else str(about)
@@ -138,9 +144,9 @@ def _load_parquet(path: Path) -> tuple[_Arrays, str | None]:
 
 
 def _rows_of_lists(column: Any, name: str) -> npt.NDArray[Any]:
-    lengths = {len(row) for row in column[:1].to_pylist()}
     values = column.flatten()
-    width = lengths.pop() if lengths else 0
+    # A list of a fixed size says it without rows, too.
+    width = getattr(column.type, "list_size", len(column[0].as_py()) if len(column) else 0)
     if values.null_count or len(values) != len(column) * width or (len(column) and width == 0):
         raise ValueError(f"{name} is not one list of the same length in every row")
     return np.asarray(values.to_numpy(zero_copy_only=False)).reshape(len(column), width)
@@ -152,7 +158,7 @@ def truth_of_arrays(path: Path) -> TruthFile:
     Raises InputError ``file-unreadable``, ``array-file-invalid``, ``array-shape``, ``image-unknown``.
     """
     arrays, about = load_arrays(path)
-    missing = [name for name in ("image_id", "keypoints", "bbox_xywh", "area") if name not in arrays]
+    missing = [name for name in _TRUTH_ARRAYS if name not in arrays]
     if about is None or missing:
         what = f"an array {missing[0]}" if missing else "the text about"
         raise InputError(
@@ -160,13 +166,13 @@ def truth_of_arrays(path: Path) -> TruthFile:
             hint="write it with write_ground_truth",
         )  # fmt: skip
     rules = _rules(about["rules"])
-    count, images = len(arrays["image_id"]), about["images"]
+    images, keypoints = about["images"], _truth_keypoints(arrays, rules.skeleton.keypoint_count, path)
     remarks = tuple(Remark(**{**one, "examples": tuple(map(tuple, one["examples"]))}) for one in about["remarks"])
     return TruthFile(
         truth=GroundTruth(
             image_ids=np.array([image["id"] for image in images], np.int64),
             image_id=arrays["image_id"], annotation_id=arrays["annotation_id"],
-            keypoints=arrays["keypoints"].reshape(count, -1, 3), bbox_xywh=arrays["bbox_xywh"], area=arrays["area"],
+            keypoints=keypoints, bbox_xywh=arrays["bbox_xywh"], area=arrays["area"],
             iscrowd=arrays["iscrowd"].astype(bool), num_keypoints=arrays["num_keypoints"], skeleton=rules.skeleton,
             sizes_wh={one["id"]: tuple(one["width_height"]) for one in images if one["width_height"]},
             warnings=tuple(map(str, remarks)),
@@ -175,6 +181,21 @@ def truth_of_arrays(path: Path) -> TruthFile:
         category_id=about["category_id"], category_name=about["category_name"],
         keypoint_names=tuple(about["keypoint_names"]),
         file_names=tuple(one["file_name"] for one in images), record=arrays["record"], remarks=remarks,
+    )  # fmt: skip
+
+
+def _truth_keypoints(arrays: _Arrays, joints: int, path: Path) -> npt.NDArray[Any]:
+    """Return the keypoints as (G, K, 3); as many numbers in another order are refused, not taken for these."""
+    image_id, keypoints = arrays["image_id"], arrays["keypoints"]
+    wanted, name = "(G,)", "image_id"
+    if image_id.ndim == 1:
+        count = len(image_id)
+        if keypoints.shape in ((count, joints, 3), (count, joints * 3)):
+            return keypoints.reshape(count, joints, 3)
+        wanted, name = f"({count}, {joints}, 3) or ({count}, {joints * 3})", "keypoints"
+    raise InputError(
+        "array-shape", f"{path.name}: {name} has the shape {arrays[name].shape}, not {wanted}", where=str(path),
+        hint="write it with write_ground_truth",
     )  # fmt: skip
 
 

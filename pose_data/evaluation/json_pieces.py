@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import msgspec
+
 from pose_data.errors import InputError
 from pose_data.paths import shown
 
@@ -61,7 +63,7 @@ def load_loosely(text: bytes, path: Path, *, offset: int = 0) -> Any:
     body = text.removeprefix(_BYTE_ORDER_MARK)
     try:
         return json.loads(body.decode("utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise _broken(body, error, path, offset=offset + len(text) - len(body)) from None
 
 
@@ -74,7 +76,11 @@ def _broken(text: bytes, error: Exception, path: Path, *, offset: int) -> InputE
             f"{path.name} is not UTF-8 (byte 0x{text[error.start]:02x} at {offset + error.start:,}; Latin-1?)",
             where=str(path), hint="save it as UTF-8",
         )  # fmt: skip
-    assert isinstance(error, json.JSONDecodeError)
+    if not isinstance(error, json.JSONDecodeError):
+        return InputError(
+            "json-invalid", f"{path.name} holds a whole number of more digits than are read", where=str(path),
+            hint="ids are whole numbers below 2**63",
+        )  # fmt: skip
     place = len(error.doc[: error.pos].encode())
     left = text[place:].strip()
     if not left or error.msg.startswith("Unterminated string") or text.rstrip()[-1:] not in b"]}":
@@ -158,14 +164,15 @@ def _last_seam(block: bytes, first: bytes) -> tuple[int, int]:
 
 
 def _line_pieces(text: bytes, blocks: Iterator[bytes]) -> Iterator[bytes]:
+    carried = [text]  # a list: a line of many blocks, added to one by one, would be copied for each
     for block in blocks:
         whole, newline, rest = block.rpartition(b"\n")
         if newline:
-            yield _as_list((text + whole).split(b"\n"))
-            text = rest
+            yield _as_list(b"".join((*carried, whole)).split(b"\n"))
+            carried = [rest]
         else:
-            text += block
-    yield _as_list(text.split(b"\n"))
+            carried.append(block)
+    yield _as_list(b"".join(carried).split(b"\n"))
 
 
 def _as_list(lines: Sequence[bytes]) -> bytes:
@@ -187,12 +194,9 @@ def load_list(path: Path) -> list[Any]:
 
 def _load_lines(text: bytes, path: Path) -> list[Any]:
     lines = text.split(b"\n")
-    try:
-        first = json.loads(lines[0].removeprefix(_BYTE_ORDER_MARK).decode("utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
-        first = None
-    if not isinstance(first, dict) or "image_id" not in first:
-        value = first if isinstance(first, dict) else load_loosely(text, path)
+    first = _keys(lines[0].removeprefix(_BYTE_ORDER_MARK))
+    if first is None or "image_id" not in first:
+        value = load_loosely(text, path) if first is None else first
         keys = [f'"{shown(str(key), 30)[1:-1]}"' for key in list(value)[:3]]
         named = f"the key {keys[0]}" if len(keys) == 1 else f"the keys {', '.join(keys)}" if keys else "no keys"
         raise _no_list(f"an object with {named}", path)
@@ -202,6 +206,19 @@ def _load_lines(text: bytes, path: Path) -> list[Any]:
             values.append(load_loosely(line, path, offset=place))
         place += len(line) + 1
     return values
+
+
+def _keys(line: bytes) -> list[str] | None:
+    """Return the keys of an object, None for what is none; its values, which may be many, are not made."""
+    try:
+        return list(msgspec.json.decode(line, type=dict[str, msgspec.Raw]))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass  # NaN, perhaps: the standard library's decoder takes it
+    try:
+        value = json.loads(line.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    return list(value) if isinstance(value, dict) else None
 
 
 def _no_list(found: str, path: Path) -> InputError:

@@ -84,14 +84,17 @@ def read_detections(
     Raises InputError, with the file, the first record and its image, the number of such records and the next step:
     ``file-unreadable``, ``json-invalid``, ``json-encoding``, ``json-truncated``, ``results-not-a-list``,
     ``image-missing``, ``image-id-text``, ``image-id-value``, ``image-unknown``, ``category-none``, ``category-value``,
-    ``kpt-missing``, ``kpt-length``, ``score-missing``, ``num-not-finite``, ``bbox-some``, ``bbox-value``.
+    ``kpt-missing``, ``kpt-length``, ``score-missing``, ``num-not-finite``, ``bbox-some``, ``bbox-value``; of arrays
+    ``array-file-invalid`` and ``array-shape``.
     """
     if keypoint_stride not in (2, 3):
         raise UsageError("option-value", f"keypoint_stride is {keypoint_stride!r}", hint="2 or 3")
     path = Path(path)
     before = _status(path)
     if path.suffix in ARRAY_SUFFIXES:
-        columns = _columns_of_arrays(path, truth, boxes=boxes == "read")
+        from pose_data.evaluation.array_results import read_array_columns  # here, for JSON does without it
+
+        columns = read_array_columns(path, truth, stride=keypoint_stride, boxes=boxes == "read")
     else:
         columns = read_result_columns(path, truth.rules, stride=keypoint_stride, boxes=boxes == "read")
     record_count = len(columns.image_id)
@@ -122,40 +125,6 @@ def _status(path: Path) -> os.stat_result:
         raise InputError(
             "file-unreadable", f"the file cannot be read: {error.strerror}", where=str(path), hint="is the path right?"
         ) from None
-
-
-def _columns_of_arrays(path: Path, truth: TruthFile, *, boxes: bool) -> ResultColumns:
-    from pose_data.evaluation.array_files import load_arrays  # here, for JSON does without it
-
-    arrays, _ = load_arrays(path)
-    missing = [name for name in ("image_id", "keypoints", "score") if name not in arrays]
-    if missing or arrays["image_id"].dtype.kind not in "iu" or arrays["keypoints"].dtype.kind not in "fiu":
-        said = f"it has no array {missing[0]}" if missing else "its image ids or keypoints are no numbers"
-        raise InputError(
-            "array-file-invalid", f"{path.name} is no file of results: {said}", where=str(path),
-            hint="write image_id (D,), keypoints (D, K, 3), score (D,), and perhaps bbox_xywh (D, 4)",
-        )  # fmt: skip
-    count, joints = len(arrays["image_id"]), truth.rules.skeleton.keypoint_count
-    keypoints = np.asarray(arrays["keypoints"], np.float64)
-    if keypoints.size not in (count * joints * 3, count * joints * 2):
-        found = keypoints.shape[1] if keypoints.ndim == 3 else keypoints.size / max(count, 1) / 3
-        raise InputError(
-            "kpt-length", f"{path.name}: {found:g} keypoints against {joints} of {truth.rules.skeleton.name}",
-            where=str(path), hint="name the skeleton that the results have",
-        )  # fmt: skip
-    box = arrays.get("bbox_xywh")
-    for name, values, shape in (("score", arrays["score"], (count,)), ("bbox_xywh", box, (count, 4))):
-        if values is not None and values.shape != shape:
-            raise InputError(
-                "array-shape", f"{path.name}: {name} has the shape {values.shape}, not {shape}", where=str(path)
-            )
-    return ResultColumns(
-        image_id=np.asarray(arrays["image_id"], np.int64), score=np.asarray(arrays["score"], np.float64),
-        keypoints=keypoints.reshape(count, joints, keypoints.size // max(count * joints, 1) or 3),
-        category_id=np.full(count, truth.category_id, np.int64), body=None,
-        bbox_xywh=None if box is None or not boxes else np.asarray(box, np.float64).reshape(-1, 4),
-        boxes_seen=box is not None,
-    )  # fmt: skip
 
 
 def _of_category(columns: ResultColumns, truth: TruthFile, path: Path, remarks: list[Remark]) -> _Rows:

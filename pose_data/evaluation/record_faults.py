@@ -26,7 +26,7 @@ def _described(value: object) -> str:
 
 
 def whole_number(value: object) -> int | None:
-    """Return a JSON number without a fraction as int; None for anything else, booleans too."""
+    """Return a JSON number without a fraction as int; None for anything else, booleans and 2**63 or more too."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     if isinstance(value, float) and not value.is_integer():
@@ -218,7 +218,7 @@ _TEMPLATES: Mapping[str, InputError] = {
     ),
     "image-value": InputError(
         "image-id-value", "image_id is {detail} in {many} (first: {first})",
-        hint="image ids are whole numbers",
+        hint="image ids are whole numbers below 2**63",
     ),
     "keypoints-missing": InputError(
         "kpt-missing", '{first} has no "{detail}" ({many} such)',
@@ -242,7 +242,7 @@ _TEMPLATES: Mapping[str, InputError] = {
     ),
     "category-value": InputError(
         "category-value", "category_id is {detail} in {many} (first: {first})",
-        hint="write a whole number",
+        hint="write a whole number below 2**63",
     ),
     "box-value": InputError(
         "bbox-value", "bbox is {detail} in {many} (first: {first})",

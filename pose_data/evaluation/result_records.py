@@ -111,9 +111,11 @@ def read_result_columns(path: Path, rules: Rules, *, stride: int = 3, boxes: boo
                 if columns is None:
                     columns = _Columns(_shape(piece, expected))
                 columns.add(decode(piece, columns.shape), size_bytes / len(piece))
-    except _Unusual:
-        columns = None
-    return _carefully(load_list(path), expected) if columns is None else columns.whole(stride)
+        if columns is not None:
+            return columns.whole(stride)
+    except (_Unusual, OverflowError):
+        pass  # an id that int64 has not is an OverflowError of the whole column
+    return _carefully(load_list(path), expected)
 
 
 class _Columns:
@@ -167,12 +169,11 @@ def _decoder() -> Callable[[bytes, _Shape], _Part]:
 
 def _shape(piece: bytes, expected: "_Expected") -> _Shape:
     try:
-        record = msgspec.json.decode(piece[1 : _end_of_first(piece)])
+        # The values stay as they are: a file that is one great object is told by its keys.
+        record = msgspec.json.decode(memoryview(piece)[1 : _end_of_first(piece)], type=dict[str, msgspec.Raw])
+        box = "bbox" in record and msgspec.json.decode(record["bbox"]) != []
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise _Unusual from None
-    if not isinstance(record, dict):
-        raise _Unusual
-    box = record.get("bbox", []) != []
     return _Shape(expected.fields(record), "category_id" in record, box and expected.boxes, box and not expected.boxes)
 
 
@@ -188,7 +189,7 @@ def _end_of_first(piece: bytes) -> int:
         if not end:
             break
         try:
-            msgspec.json.decode(piece[1:end], type=msgspec.Raw)
+            msgspec.json.decode(memoryview(piece)[1:end], type=msgspec.Raw)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue
         return end

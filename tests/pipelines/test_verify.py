@@ -11,7 +11,7 @@ import pytest
 from pipelines.parallel import in_threads
 from pipelines.verify import require_sound, verify
 from pose_data.commit import update_root_manifest
-from pose_data.errors import DamageError, InterruptedRun, StoreError, UsageError
+from pose_data.errors import DamageError, InputError, InterruptedRun, StoreError, UsageError
 from pose_data.events import Event
 from pose_data.manifest import SplitFolder
 from pose_data.recipes import build_recipe
@@ -110,6 +110,23 @@ def test_sources_can_be_named(store: Path, finished_store: Path) -> None:
     assert named.splits[0].statistics.crops_compared > 0
     with pytest.raises(UsageError, match="are of one split"):
         verify(store, annotations=annotations, images=images)
+
+
+def test_a_named_root_without_the_splits_is_refused_not_replaced(
+    store: Path, finished_store: Path, tmp_path: Path
+) -> None:
+    for full in (True, False):
+        with pytest.raises(InputError, match=r"no COCO data set was found.*\[coco-not-found\]"):
+            verify(store, full=full, root=tmp_path / "nonexistent")
+    part = tmp_path / "part"
+    shutil.copytree(finished_store.parent / "coco/annotations", part / "annotations")
+    shutil.copytree(finished_store.parent / "coco/val2017", part / "val2017")
+    with pytest.raises(InputError, match=r"the split train2017 has no folder of pictures.*\[images-not-found\]"):
+        verify(store, full=True, root=part)
+    (part / "annotations/person_keypoints_train2017.json").unlink()
+    with pytest.raises(InputError, match=r"the split train2017 has no annotation file.*\[annotations-not-found\]"):
+        verify(store, full=True, root=part)
+    assert verify(store, full=True, splits=["val2017"], root=part).findings == ()
 
 
 def test_a_share_of_the_crops_is_made_again(finished_store: Path) -> None:

@@ -1,11 +1,13 @@
 """A run's weights under other programs' names."""
 
+import shutil
+
 import pytest
 import torch
 
 from pose_data.errors import ModelError, UsageError
 from pose_data.skeleton import COCO_PERSON
-from pose_models.checkpoint import Checkpoint, save_checkpoint
+from pose_models.checkpoint import Checkpoint, mark_best, save_checkpoint
 from pose_models.checkpoint_export import export_weights
 from pose_models.checkpoint_formats import FORMATS
 from pose_models.conventions import conventions_of_weights
@@ -73,6 +75,23 @@ def test_conventions_that_the_others_do_not_expect_are_said(state, tmp_path):
     save_checkpoint(tmp_path / "run", Checkpoint(step=0, network=name, conventions=conventions, model=zeros))
     assert export_weights(tmp_path / "run", format="msra").notes == ()
     assert export_weights(tmp_path / "run", format="mmpose").notes == ("channels: BGR, such weights have RGB",)
+
+
+def test_a_damaged_checkpoint_is_told(run):
+    best = shutil.copytree(run / "checkpoints/step-00000007", run / "checkpoints/step-00000008")
+    mark_best(run, 8, 0.5)
+    (best / "model.safetensors").write_bytes(b"damaged")
+    events = []
+    assert export_weights(run, format="msra", on_event=events.append).step == 7
+    assert [event.kind for event in events] == ["note"]
+    assert "model.safetensors is not what was written; the checkpoint before it is used" in events[0].text
+    events.clear()
+    export_weights(run, format="msra", on_event=events.append, checkpoint="last", overwrite=True)
+    assert [event.kind for event in events] == ["note"]
+    shutil.rmtree(best)
+    events.clear()
+    export_weights(run, format="msra", on_event=events.append, overwrite=True)
+    assert events == []
 
 
 def test_what_cannot_be_written_is_refused(run, state, tmp_path):

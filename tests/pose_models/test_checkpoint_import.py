@@ -1,5 +1,6 @@
 """Published weights as runs: conventions, keys that are accounted for, and files that are refused."""
 
+import errno
 import json
 import re
 
@@ -7,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pose_data.errors import ModelError, UsageError
+from pose_data import atomic
+from pose_data.errors import ModelError, StorageError, UsageError
 from pose_data.limbs import OPENPOSE_PERSON
 from pose_data.skeleton import COCO_PERSON
 from pose_models.augment import PixelRule, normalised
@@ -137,6 +139,53 @@ def test_a_run_that_is_there_stays_unless_it_may_go(state, save, tmp_path):
     other = save({**state, "final_layer.bias": torch.ones(17)}, "other.pth")
     import_checkpoint(other, as_=NAME, out=tmp_path / "run", overwrite=True)
     assert load_checkpoint(tmp_path / "run").model["final_layer.bias"].tolist() == [1.0] * 17
+
+
+@pytest.fixture
+def old_run(state, save, tmp_path):
+    """Return a run with all that a training leaves, and a file of the user's."""
+    out = tmp_path / "run"
+    import_checkpoint(save(state), as_=NAME, out=out)
+    for name in ("config.toml", "log.jsonl", "pictures/epoch-0001.png", "report/index.html", "mine/notes.txt"):
+        (out / name).parent.mkdir(exist_ok=True)
+        (out / name).write_text("old")
+    return out
+
+
+def test_only_the_new_runs_files_are_left(state, save, old_run):
+    left = old_run / ".import.0123.partial"
+    left.mkdir()
+    other = save({**state, "final_layer.bias": torch.ones(17)}, "other.pth")
+    import_checkpoint(other, as_=NAME, out=old_run, overwrite=True)
+    assert sorted(path.name for path in old_run.iterdir()) == ["checkpoints", "mine"]
+    assert [path.name for path in (old_run / "checkpoints").iterdir()] == ["step-00000000"]
+
+
+@pytest.mark.parametrize("failing", ["model.safetensors", "training.safetensors", "checkpoint.json"])
+def test_a_full_disk_leaves_the_old_run_as_it_was(state, save, old_run, failing):
+    before = {path: path.read_bytes() if path.is_file() else b"" for path in old_run.rglob("*")}
+    other = save({**state, "final_layer.bias": torch.ones(17)}, "other.pth")
+
+    def full(step, path):
+        if step == "write" and path.name == failing:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    atomic.set_write_hook(full)
+    try:
+        with pytest.raises(StorageError, match=r"no space left.*\[disk-full\]"):
+            import_checkpoint(other, as_=NAME, out=old_run, overwrite=True)
+    finally:
+        atomic.set_write_hook(None)
+    assert {path: path.read_bytes() if path.is_file() else b"" for path in old_run.rglob("*")} == before
+    assert torch.equal(load_checkpoint(old_run).model["final_layer.bias"], state["final_layer.bias"])
+
+
+def test_a_folder_that_is_no_run_keeps_its_files(state, save, tmp_path):
+    (tmp_path / "folder/report").mkdir(parents=True)
+    (tmp_path / "folder/report/mine.txt").write_text("mine")
+    import_checkpoint(save(state), as_=NAME, out=tmp_path / "folder", overwrite=True)
+    assert (tmp_path / "folder/report/mine.txt").read_text() == "mine"
+    assert load_checkpoint(tmp_path / "folder").network == NAME
 
 
 def test_the_run_is_called_after_the_network_unless_told_otherwise(state, save, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import pytest
 from pipelines.prepare import prepare
 from pose_data.errors import ModelError, UsageError
 from pose_data.recipes import build_recipe
+from pose_models.checkpoint import mark_best
 from pose_models.checkpoint_export import WeightsReport
 from pose_models.estimator import TorchScriptEstimator, open_estimator
 from pose_models.export import FORMATS, export
@@ -106,6 +108,30 @@ def test_openvinos_two_files(untrained_run, tmp_path):
     (tmp_path / "a.xml").write_text("<net/>", encoding="utf-8")
     with pytest.raises(ModelError, match="did not write this"):
         open_estimator(tmp_path / "a.xml", flip_test=False, **options)
+
+
+def test_openvinos_second_file_is_not_replaced_unasked(untrained_run, tmp_path):
+    (tmp_path / "net.bin").write_bytes(b"another program's")
+    with pytest.raises(UsageError, match=r"there is a file already.*net\.bin.*\[output-exists\]"):
+        export(untrained_run, format="openvino", out=tmp_path / "net.xml")
+    assert [path.name for path in tmp_path.iterdir()] == ["net.bin"]
+    assert (tmp_path / "net.bin").read_bytes() == b"another program's"
+    export(untrained_run, format="openvino", out=tmp_path / "net.xml", overwrite=True)
+    assert (tmp_path / "net.bin").read_bytes() != b"another program's"
+    with pytest.raises(UsageError, match=r"where the graph's \.bin file would go.*\[file-suffix\]"):
+        export(untrained_run, format="openvino", out=tmp_path / "graph.bin")
+
+
+def test_a_damaged_checkpoint_is_told(run_factory, tmp_path):
+    run = run_factory.make_run(tmp_path / "run")
+    best = shutil.copytree(run / "checkpoints/step-00000001", run / "checkpoints/step-00000002")
+    mark_best(run, 2, 0.5)
+    (best / "model.safetensors").write_bytes(b"damaged")
+    events = []
+    report = export(run, format="torchscript", on_event=events.append)
+    assert report.step == 1
+    assert [event.kind for event in events] == ["note"]
+    assert "model.safetensors is not what was written; the checkpoint before it is used" in events[0].text
 
 
 def test_without_openvino_its_installation_is_told(untrained_run, tmp_path, monkeypatch):

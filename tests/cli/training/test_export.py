@@ -1,6 +1,7 @@
 """posetrain export and bench as a person uses them, and predict with what was exported."""
 
 import json
+import shutil
 
 import pytest
 
@@ -19,6 +20,16 @@ def test_export_then_predict_with_the_file(posetrain, untrained_run, coco, tmp_p
     for mine, theirs in zip(*results, strict=True):
         assert theirs["keypoints"] == pytest.approx(mine["keypoints"], rel=1e-4, abs=5e-3)
         assert theirs["bbox"] == mine["bbox"]
+
+
+@pytest.mark.parametrize("form", ["torchscript", "msra"])
+def test_a_damaged_checkpoint_is_told(posetrain, run_factory, tmp_path, form):
+    run = run_factory.make_run(tmp_path / "run", name="simplebaseline-r18-128x96", recipe="coco-256x192")
+    best = shutil.copytree(run / "checkpoints/step-00000001", run / "checkpoints/step-00000002")
+    (best / "model.safetensors").write_bytes(b"damaged")
+    done = posetrain("export", run, "--format", form, "--checkpoint", "last")
+    assert done.code == 0, done.err
+    assert "model.safetensors is not what was written; the checkpoint before it is used" in done.err
 
 
 def test_choices_that_are_missing_are_told_in_one_line(posetrain, untrained_run):

@@ -99,14 +99,16 @@ def test_arrays_get_the_same_checks_as_json(tmp_path, truth, detections):
     )
     assert "score is NaN in record 0" in refused(score=np.full(len(detections), np.nan))
     assert "14 keypoints against 17 of coco-person" in refused(keypoints=detections.keypoints[:, :14])
-    assert "its image ids or keypoints are no numbers" in refused(image_id=detections.image_id.astype(str))
+    assert "its image_id are of <U" in refused(image_id=detections.image_id.astype(str))
+    assert "its score are of <U" in refused(score=detections.score.astype(str))
     assert "score has the shape (355,), not (356,)" in refused(score=detections.score[:-1])
     assert "bbox_xywh has the shape (356, 3), not (356, 4)" in refused(bbox_xywh=np.zeros((356, 3)))
     np.savez(path, image_id=detections.image_id, keypoints=detections.keypoints)
     with pytest.raises(InputError, match="it has no array score"):
         read_detections(path, truth)
     np.savez(path, **{**arrays, "keypoints": detections.keypoints[..., :2]})
-    assert np.array_equal(read_detections(path, truth).detections.keypoints[..., :2], detections.keypoints[..., :2])
+    pairs = read_detections(path, truth, keypoint_stride=2).detections.keypoints
+    assert np.array_equal(pairs[..., :2], detections.keypoints[..., :2])
 
 
 def test_files_of_another_kind_are_refused(tmp_path, truth):
@@ -116,6 +118,10 @@ def test_files_of_another_kind_are_refused(tmp_path, truth):
             read_detections(tmp_path / name, truth)
         with pytest.raises(InputError, match="file-unreadable"):
             read_detections(tmp_path / f"b{name}", truth)
+    np.save(tmp_path / "single.npy", np.zeros(3))
+    (tmp_path / "single.npy").rename(tmp_path / "single.npz")
+    with pytest.raises(InputError, match=r"it holds a single array.*\[array-file-invalid\]"):
+        read_detections(tmp_path / "single.npz", truth)
     np.savez(tmp_path / "c.npz", image_id=np.zeros(3))
     with pytest.raises(InputError, match="is no ground truth"):
         read_ground_truth(tmp_path / "c.npz")
@@ -150,6 +156,40 @@ def test_no_detections_are_no_results(tmp_path, truth):
     for name in ("a.npz", "a.parquet"):
         write_detections(tmp_path / name, empty)
         assert [remark.code for remark in read_detections(tmp_path / name, truth).remarks] == ["no-results"]
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".parquet"])
+def test_ground_truth_without_persons_comes_back(tmp_path, suffix):
+    path = tmp_path / "truth.json"
+    lists = {"images": [{"id": 1}], "annotations": [], "categories": [{"id": 1, "name": "person"}]}
+    path.write_text(json.dumps(lists))
+    write_ground_truth(tmp_path / f"truth{suffix}", read_ground_truth(path))
+    got = read_ground_truth(tmp_path / f"truth{suffix}").truth
+    assert (got.keypoints.shape, got.bbox_xywh.shape) == ((0, 17, 3), (0, 4))
+
+
+def test_ground_truth_of_other_shapes_is_refused(tmp_path, truth):
+    path = tmp_path / "truth.npz"
+    write_ground_truth(path, truth)
+    with np.load(path) as file:
+        arrays = dict(file)
+
+    def refused(**changed):
+        np.savez(path, **{**arrays, **changed})
+        with pytest.raises(InputError) as caught:
+            read_ground_truth(path)
+        assert caught.value.code == "array-shape"
+        return str(caught.value)
+
+    assert "keypoints has the shape (17, 356, 3), not (356, 17, 3) or (356, 51)" in refused(
+        keypoints=arrays["keypoints"].transpose(1, 0, 2)
+    )
+    assert "image_id has the shape (), not (G,)" in refused(image_id=np.array(1))
+    assert "image_id has the shape (356, 1), not (G,)" in refused(image_id=arrays["image_id"][:, None])
+    del arrays["annotation_id"]
+    np.savez(path, **arrays)
+    with pytest.raises(InputError, match=r"it has not an array annotation_id.*\[array-file-invalid\]"):
+        read_ground_truth(path)
 
 
 def test_about_is_plain_json(tmp_path, truth):

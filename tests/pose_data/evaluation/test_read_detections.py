@@ -192,6 +192,18 @@ def test_image_ids_as_text(case, decoder):
     )
 
 
+@pytest.mark.parametrize("value", [2**63, 2**64, -(2**63) - 1])
+def test_ids_beyond_int64(case, decoder, value):
+    case.results[3]["image_id"] = value
+    text = case.refused()
+    assert f"image_id is {value} in 1 of 16 records (first: record 3 (image {value}))" in text
+    assert "image-id-value" in text
+    case.results[3].update(image_id=2, category_id=value)
+    text = case.refused()
+    assert f"category_id is {value} in 1 of 16 records (first: record 3 (image 2))" in text
+    assert "category-value" in text
+
+
 def test_every_result_of_another_category(case, decoder):
     set_all(case.results, category_id=2)
     assert "no result has category 1 (person); all have 2 (16 results, first: record 0, image 1)" in case.refused()
@@ -433,3 +445,31 @@ def test_real_results_give_the_published_numbers(shared, tmp_path):
     assert truth.counts == {"images": 250, "persons": 519, "counted": 329, "crowds": 13, "unlabelled": 177}
     assert [remark.code for remark in got.remarks] == ["keypoints-at-origin"]
     assert "(45 %)" in got.remarks[0].message
+
+
+def test_an_object_on_one_line_is_told_by_its_keys_alone(case, monkeypatch):
+    truth, path = case.truth(), case.written('{"annotations": [1.5, 2], "info": {}}')
+    monkeypatch.setattr(json_pieces.json, "loads", lambda *_: pytest.fail("its values were made"))
+    with pytest.raises(InputError, match='found an object with the keys "annotations", "info"'):
+        read_detections(path, truth)
+
+
+def test_a_long_line_is_put_together_once():
+    """A block of it is not copied again for every block that follows."""
+    copied = []
+
+    class Block(bytes):
+        def __radd__(self, before):
+            copied.append(len(before))
+            return before + bytes(self)
+
+    class Blocks:
+        def __init__(self):
+            self.left = [Block(b'{"a": "'), *[Block(b"x" * 100)] * 50, Block(b'"}\n{"a": 1}')]
+
+        def read(self, _):
+            return self.left.pop(0) if self.left else b""
+
+    pieces = list(json_pieces.list_pieces(Blocks(), None))
+    assert pieces == [b'[{"a": "' + b"x" * 5000 + b'"}]', b'[{"a": 1}]']
+    assert copied == []

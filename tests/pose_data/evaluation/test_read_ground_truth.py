@@ -194,6 +194,9 @@ def test_num_keypoints_above_0_without_labels(read, content, decoder):
         ("bbox", [1, 2, 3], "annotation 4 (id 5, image 3) has no bbox of four numbers"),
         ("image_id", "3", "image_id of annotation 4 (image 3) is not a whole number: '3'"),
         ("id", 1.5, "id of annotation 4 (image 3) is not a whole number: 1.5"),
+        ("id", 2**63, "id of annotation 4 (image 3) is not a whole number below 2**63: 9223372036854775808"),
+        ("image_id", 2**64, "image_id of annotation 4 (image 18446744073709551616) is not a whole number below 2**63"),
+        ("num_keypoints", 2**63, "num_keypoints of annotation 4 (image 3) is not a whole number below 2**63"),
     ],
     ids=str,
 )
@@ -226,6 +229,20 @@ def test_files_of_another_kind(refused, content, decoder):
         {"images": content["images"], "annotations": [content["annotations"][0], 3]}
     )
     assert "image 0 has no whole number as its id" in refused({"images": [{"id": "a"}], "annotations": []})
+
+
+def test_image_ids_beyond_int64(refused, content, decoder):
+    content["images"][2]["id"] = 2**63
+    text = refused(content)
+    assert "image 2 has no whole number as its id below 2**63: 9223372036854775808" in text
+    assert "image-id-value" in text
+    written = json.dumps(content).replace(str(2**63), "9" * 5000)
+    assert "gt.json holds a whole number of more digits than are read" in refused(written)
+
+
+def test_the_least_and_greatest_ids_are_read(read, content, decoder):
+    content["annotations"][0]["id"], content["annotations"][1]["id"] = 2**63 - 1, 1 - 2**63
+    assert read(content).truth.annotation_id[:2].tolist() == [2**63 - 1, 1 - 2**63]
 
 
 def test_a_missing_file_is_said(tmp_path):
