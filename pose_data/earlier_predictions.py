@@ -6,10 +6,11 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from pose_data.atomic import remove_file, storage_errors
+from pose_data.people_found import FILE_KINDS
 
 __all__ = ["earlier_files", "remove_all_but"]
 
-_FILES = ("keypoints.json", "keypoints.csv", "keypoints.parquet")
+_FILES = tuple(f"keypoints.{kind}" for kind in FILE_KINDS)
 _DRAWN_SUFFIXES = (".jpg", ".mp4")
 
 

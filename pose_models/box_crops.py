@@ -84,7 +84,6 @@ def read_boxes(path: Path, *, category_id: int = 1, least_score: float = 0.0) ->
         raise InputError("json-invalid", f"the boxes cannot be read: {error}", where=str(path)) from error
     if not isinstance(records, list):
         raise InputError("json-wrong-kind", "boxes must be a list of records", where=str(path))
-    _require_category(records, category_id, path)
     try:
         rows = [
             (record["image_id"], *record["bbox"], record.get("score", 1.0))
@@ -96,20 +95,17 @@ def read_boxes(path: Path, *, category_id: int = 1, least_score: float = 0.0) ->
         raise InputError(
             "json-wrong-kind", f"a box is not image_id, bbox (4 numbers) and score: {error}", where=str(path)
         ) from error
+    if records and not rows:
+        found = sorted({str(record["category_id"]) for record in records})
+        raise InputError(
+            "category-none",
+            f"no box is of category {category_id}, a person; the file has {', '.join(found[:5])}"
+            + (", …" if len(found) > 5 else ""),
+            where=str(path), hint="write category_id 1 for persons, as COCO does, or leave it out",
+        )  # fmt: skip
     good = np.isfinite(values).all(axis=1) & (values[:, 3] > 0) & (values[:, 4] > 0) & (values[:, 5] >= least_score)
     values = values[good]
     return Boxes(image_id=values[:, 0].astype(np.int64), bbox_xywh=values[:, 1:5], score=values[:, 5])
-
-
-def _require_category(records: list[object], category_id: int, path: Path) -> None:
-    """Raise InputError where the file has boxes, and none of them is of a person."""
-    seen = {record.get("category_id", category_id) for record in records if isinstance(record, dict)}
-    if seen and category_id not in seen:
-        found = ", ".join(sorted(map(str, seen))[:5]) + (", …" if len(seen) > 5 else "")
-        raise InputError(
-            "category-none", f"no box is of category {category_id}, a person; the file has {found}", where=str(path),
-            hint="write category_id 1 for persons, as COCO does, or leave it out",
-        )  # fmt: skip
 
 
 def crops_of_boxes(

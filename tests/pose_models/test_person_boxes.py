@@ -78,6 +78,12 @@ def test_boxes_of_no_person_are_refused_with_the_categories_that_are_there(tmp_p
     (tmp_path / "boxes.json").write_text(json.dumps([{**record, "category_id": 0}, {**record, "category_id": 17}]))
     with pytest.raises(InputError, match="no box is of category 1, a person; the file has 0, 17"):
         FileBoxes(tmp_path / "boxes.json")
+    (tmp_path / "boxes.json").write_text(json.dumps([{**record, "category_id": [1]}]))
+    with pytest.raises(InputError, match=r"no box is of category 1, a person; the file has \[1\]"):
+        FileBoxes(tmp_path / "boxes.json")
+    (tmp_path / "boxes.json").write_text(json.dumps([1]))
+    with pytest.raises(InputError, match="a box is not image_id"):
+        FileBoxes(tmp_path / "boxes.json")
 
 
 def test_the_frames_of_a_video_are_counted_from_1():
